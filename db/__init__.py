@@ -1,0 +1,1 @@
+"""The facts of the desk: cases, opinions, rulings, runs. Imports nothing of the project."""

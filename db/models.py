@@ -1,0 +1,356 @@
+"""The tables, with a named constraint for every rule the database can guard.
+
+Three tables are insert-only: `rulings`, `promotions` and `events`. Triggers made by the migration
+refuse an UPDATE or DELETE there, so undo and correction are new rows that supersede old ones. For
+one case and one annotator the rulings form a single chain: only its first row supersedes nothing
+(`uq_rulings_first`), each other row supersedes a row of the same case and annotator
+(`fk_rulings_superseded`), and no row is superseded twice (`uq_rulings_supersedes_id`). The end of
+the chain is the annotator's current ruling, unless its verdict is null: then it is withdrawn.
+
+This module describes and does not act: `engine.py` opens and migrates a database.
+"""
+
+from datetime import UTC, datetime
+from enum import StrEnum
+from functools import cache
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Dialect
+from sqlalchemy.orm import DeclarativeBase, Mapped, aliased, mapped_column
+
+from db.vocabulary import (
+    Answer,
+    Element,
+    EvidenceKind,
+    QueueReason,
+    Role,
+    Split,
+    TeacherKind,
+    Verdict,
+)
+
+
+class NaiveTimeError(ValueError):
+    """Raised when a time without a time zone is about to be stored."""
+
+
+class UtcDateTime(sa.types.TypeDecorator[datetime]):
+    """Store times as UTC and give them back as UTC, also on SQLite, which knows no time zones."""
+
+    impl = sa.DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Turn `value` to UTC. Raises NaiveTimeError where its zone is unknown."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise NaiveTimeError(f"The time {value.isoformat()} has no time zone; give datetime.now(UTC).")
+        value = value.astimezone(UTC)
+        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Say again that a stored time is UTC."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+def _word(words: type[StrEnum]) -> sa.Enum:
+    """Store a word of the vocabulary as its value, in a plain text column."""
+    return sa.Enum(
+        words, native_enum=False, length=20, values_callable=lambda _: [word.value for word in words]
+    )
+
+
+_WORDS = (Answer, EvidenceKind, QueueReason, Role, Split, TeacherKind, Verdict)
+_TYPES: dict[Any, Any] = {
+    datetime: UtcDateTime(),
+    list[Element]: sa.JSON(),
+    dict[str, Any]: sa.JSON(),
+    **{words: _word(words) for words in _WORDS},
+}
+
+
+def _one_of(column: str, words: type[StrEnum]) -> sa.CheckConstraint:
+    allowed = ", ".join(f"'{word.value}'" for word in words)
+    return sa.CheckConstraint(f"{column} IN ({allowed})", name=column)
+
+
+def _not_empty(column: str) -> sa.CheckConstraint:
+    return sa.CheckConstraint(f"{column} <> ''", name=f"{column}_not_empty")
+
+
+class Base(DeclarativeBase):
+    """Common to all tables: how Python types are stored and how constraints are named."""
+
+    metadata = sa.MetaData(
+        naming_convention={
+            "pk": "pk_%(table_name)s",
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s",
+        }
+    )
+    type_annotation_map = _TYPES
+
+
+metadata = Base.metadata
+
+
+class Image(Base):
+    """One picture in the data folder, known by the SHA-256 of its original bytes."""
+
+    __tablename__ = "images"
+    __table_args__ = (
+        sa.CheckConstraint("length(sha256) = 64", name="sha256_length"),
+        sa.CheckConstraint("width > 0 AND height > 0 AND byte_size > 0", name="size"),
+    )
+
+    sha256: Mapped[str] = mapped_column(sa.String(64), primary_key=True)
+    format: Mapped[str] = mapped_column(sa.String(20))
+    width: Mapped[int]  # pixels, before orientation is applied
+    height: Mapped[int]
+    byte_size: Mapped[int]
+
+
+class Case(Base):
+    """An image with the caption it was found under; without an image it is kept but never trained on."""
+
+    __tablename__ = "cases"
+    __table_args__ = (
+        sa.UniqueConstraint("dataset", "external_id"),
+        _not_empty("caption"),
+        _one_of("gold", Verdict),
+        _one_of("split", Split),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    dataset: Mapped[str]
+    external_id: Mapped[str]
+    image_sha256: Mapped[str | None] = mapped_column(sa.ForeignKey("images.sha256"), index=True)
+    caption: Mapped[str]
+    gold: Mapped[Verdict | None]
+    split: Mapped[Split]
+    group_key: Mapped[str | None]  # "group" in files: cases that share a caption or an image
+    source: Mapped[str | None]
+    url: Mapped[str | None]
+    date: Mapped[str | None]  # as claimed, in the source's own wording
+    place: Mapped[str | None]
+    created_at: Mapped[datetime]
+
+
+class Evidence(Base):
+    """Text found on the web with the image or the caption of a case."""
+
+    __tablename__ = "evidence"
+    __table_args__ = (_one_of("kind", EvidenceKind),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    case_id: Mapped[int] = mapped_column(sa.ForeignKey("cases.id"), index=True)
+    kind: Mapped[EvidenceKind]
+    title: Mapped[str | None]
+    url: Mapped[str | None]
+    date: Mapped[str | None]
+    text: Mapped[str | None]
+
+
+class Teacher(Base):
+    """A model whose opinions we learn from."""
+
+    __tablename__ = "teachers"
+    __table_args__ = (_not_empty("name"), _one_of("kind", TeacherKind))
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(unique=True)
+    kind: Mapped[TeacherKind]
+
+
+class Opinion(Base):
+    """What one teacher said of one case; a changed opinion is a new row and the old one is not current."""
+
+    __tablename__ = "opinions"
+    __table_args__ = (
+        _one_of("verdict", Answer),
+        sa.CheckConstraint("confidence >= 0 AND confidence <= 1", name="confidence"),
+        sa.Index(
+            "uq_opinions_current",
+            "case_id",
+            "teacher_id",
+            unique=True,
+            sqlite_where=sa.text("current = 1"),
+            postgresql_where=sa.text("current"),
+        ),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    case_id: Mapped[int] = mapped_column(sa.ForeignKey("cases.id"))
+    teacher_id: Mapped[int] = mapped_column(sa.ForeignKey("teachers.id"))
+    prompt_version: Mapped[str] = mapped_column(default="recorded")
+    verdict: Mapped[Answer]
+    confidence: Mapped[float | None]  # 0 to 1
+    rationale: Mapped[str]
+    current: Mapped[bool] = mapped_column(default=True)
+    created_at: Mapped[datetime]
+
+
+class Annotator(Base):
+    """A person who rules, or the demo's script standing in for one."""
+
+    __tablename__ = "annotators"
+    __table_args__ = (_not_empty("name"), _one_of("role", Role))
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(unique=True)
+    role: Mapped[Role]
+    scripted: Mapped[bool] = mapped_column(default=False)
+
+
+class Queued(Base):
+    """One case that wants a person; the row goes when it has the rulings it wants."""
+
+    __tablename__ = "queue"
+    __table_args__ = (
+        _one_of("why", QueueReason),
+        sa.CheckConstraint("rulings_wanted >= 1", name="rulings_wanted"),
+        sa.CheckConstraint(
+            "(annotator_id IS NULL) = (lease_until IS NULL) AND (annotator_id IS NULL) = (leased_at IS NULL)",
+            name="lease_whole",
+        ),
+        sa.Index("ix_queue_order", sa.text("priority DESC"), "case_id"),
+        sa.Index("ix_queue_holder", "annotator_id", "leased_at"),
+    )
+
+    case_id: Mapped[int] = mapped_column(sa.ForeignKey("cases.id"), primary_key=True)
+    why: Mapped[QueueReason]
+    priority: Mapped[float]
+    rulings_wanted: Mapped[int] = mapped_column(default=1)
+    annotator_id: Mapped[int | None] = mapped_column(sa.ForeignKey("annotators.id"))  # the lease holder
+    leased_at: Mapped[datetime | None]  # orders what one annotator holds: on screen first, then preloaded
+    lease_until: Mapped[datetime | None]
+    added_at: Mapped[datetime]
+
+
+class Skip(Base):
+    """An annotator's wish not to see a case again today."""
+
+    __tablename__ = "skips"
+
+    case_id: Mapped[int] = mapped_column(sa.ForeignKey("cases.id"), primary_key=True)
+    annotator_id: Mapped[int] = mapped_column(sa.ForeignKey("annotators.id"), primary_key=True)
+    skipped_at: Mapped[datetime]
+
+
+class Ruling(Base):
+    """One annotator's answer to one case, or (verdict null) its withdrawal. Insert-only."""
+
+    __tablename__ = "rulings"
+    __table_args__ = (
+        _one_of("verdict", Answer),
+        sa.CheckConstraint("length(submission_id) BETWEEN 1 AND 64", name="submission_id_length"),
+        sa.CheckConstraint("verdict IS NOT NULL OR supersedes_id IS NOT NULL", name="withdrawn"),
+        sa.CheckConstraint("seconds >= 0", name="seconds"),
+        sa.UniqueConstraint("case_id", "annotator_id", "id"),
+        sa.ForeignKeyConstraint(
+            ["supersedes_id", "case_id", "annotator_id"],
+            ["rulings.id", "rulings.case_id", "rulings.annotator_id"],
+            name="fk_rulings_superseded",
+        ),
+        sa.Index(
+            "uq_rulings_first",
+            "case_id",
+            "annotator_id",
+            unique=True,
+            sqlite_where=sa.text("supersedes_id IS NULL"),
+            postgresql_where=sa.text("supersedes_id IS NULL"),
+        ),
+        sa.Index("ix_rulings_annotator", "annotator_id", "id"),
+        sa.Index("ix_rulings_time", "annotator_id", "created_at"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    submission_id: Mapped[str] = mapped_column(sa.String(64), unique=True)  # sent twice, ruled once
+    case_id: Mapped[int] = mapped_column(sa.ForeignKey("cases.id"))
+    annotator_id: Mapped[int] = mapped_column(sa.ForeignKey("annotators.id"))
+    verdict: Mapped[Answer | None]
+    opinion_id: Mapped[int | None] = mapped_column(sa.ForeignKey("opinions.id"))  # whose rationale is best
+    rationale: Mapped[str | None]  # the annotator's own, or an edited one
+    elements: Mapped[list[Element]]
+    note: Mapped[str] = mapped_column(default="")
+    flagged: Mapped[bool] = mapped_column(default=False)
+    seconds: Mapped[float]  # from the case on screen to the ruling
+    rushed: Mapped[bool]
+    supersedes_id: Mapped[int | None] = mapped_column(unique=True)
+    created_at: Mapped[datetime]
+
+
+@cache
+def is_current() -> sa.ColumnElement[bool]:
+    """Hold for a row of `Ruling` that gives an answer and that no later row supersedes."""
+    later = aliased(Ruling)
+    superseded = sa.select(later.id).where(later.supersedes_id == Ruling.id).correlate(Ruling)
+    return sa.and_(Ruling.verdict.is_not(None), ~superseded.exists())
+
+
+class Run(Base):
+    """One distillation; all else about it stands in its run folder."""
+
+    __tablename__ = "runs"
+    __table_args__ = (_not_empty("name"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(unique=True)
+    path: Mapped[str]
+    snapshot_hash: Mapped[str]
+    rulings: Mapped[int]
+    training_cases: Mapped[int]
+    annotator_id: Mapped[int | None] = mapped_column(sa.ForeignKey("annotators.id"))  # who started it
+    created_at: Mapped[datetime]
+
+
+class Promotion(Base):
+    """A run's student made the served one; without a run, back to the settings' student. Insert-only."""
+
+    __tablename__ = "promotions"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    run_id: Mapped[int | None] = mapped_column(sa.ForeignKey("runs.id"))
+    annotator_id: Mapped[int | None] = mapped_column(sa.ForeignKey("annotators.id"))
+    created_at: Mapped[datetime]
+
+
+class Check(Base):
+    """An analyst's question to the student, and its answer; `token` is its permanent link."""
+
+    __tablename__ = "checks"
+    __table_args__ = (
+        _one_of("verdict", Verdict),
+        sa.CheckConstraint("probability >= 0 AND probability <= 1", name="probability"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    token: Mapped[str] = mapped_column(unique=True)
+    image_sha256: Mapped[str] = mapped_column(sa.ForeignKey("images.sha256"), index=True)
+    caption: Mapped[str]
+    verdict: Mapped[Verdict]
+    probability: Mapped[float]  # of the verdict
+    rationale: Mapped[str]
+    student: Mapped[str]
+    annotator_id: Mapped[int | None] = mapped_column(sa.ForeignKey("annotators.id"))
+    created_at: Mapped[datetime]
+
+
+class Event(Base):
+    """The audit trail: who did what, when. Insert-only."""
+
+    __tablename__ = "events"
+    __table_args__ = (_not_empty("action"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    at: Mapped[datetime] = mapped_column(index=True)
+    annotator_id: Mapped[int | None] = mapped_column(sa.ForeignKey("annotators.id"))
+    action: Mapped[str] = mapped_column(sa.String(40))
+    case_id: Mapped[int | None] = mapped_column(sa.ForeignKey("cases.id"), index=True)
+    detail: Mapped[dict[str, Any]] = mapped_column(default=dict)

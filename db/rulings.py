@@ -1,0 +1,218 @@
+"""Rule on a case, take a ruling back, and say which cases are settled by now.
+
+A ruling is never changed: `rule` adds a row, `undo` adds another that supersedes it and gives no
+answer. The page makes the submission id, so what it sends twice, after a lost reply or a reload, is
+one ruling. A ruling is accepted from an annotator whose lease has ended, because work done is not
+thrown away; should a colleague have ruled meanwhile, the case has both rulings.
+
+Except for `recent` and `rulings_today`, everything here wants a write session.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from db.cases import UnknownCaseError
+from db.models import Annotator, Case, Event, Opinion, Ruling, is_current
+from db.queue import close, midnight, reopen
+from db.vocabulary import RUSHED_SECONDS, UNDOABLE_RULINGS, Answer, Element, Role, Split
+
+
+class AlreadyRuledError(Exception):
+    """Raised when the annotator has a current ruling on the case."""
+
+
+class HeldOutCaseError(Exception):
+    """Raised when a case is not for training: a person's ruling must not reach held-out cases."""
+
+
+class UnknownOpinionError(LookupError):
+    """Raised when the best opinion named is not one of the case's."""
+
+
+class ReusedSubmissionError(Exception):
+    """Raised when a submission id comes again with another case or from another annotator."""
+
+
+class NothingToUndoError(Exception):
+    """Raised when no current ruling of the annotator is among the last ten."""
+
+
+@dataclass(frozen=True)
+class NewRuling:
+    """An annotator's answer as the page submits it."""
+
+    submission_id: str  # made by the page, at most 64 characters
+    case_id: int
+    verdict: Answer
+    opinion_id: int | None = None  # the opinion with the best rationale
+    rationale: str | None = None  # the annotator's own, or an edited one
+    elements: tuple[Element, ...] = ()
+    note: str = ""
+    flagged: bool = False
+    seconds: float = 0.0  # from the case on screen to the ruling
+
+
+def ensure_annotator(session: Session, name: str, role: Role = Role.EDITOR, *, scripted: bool = False) -> int:
+    """Return the id of the annotator of that name, added with `role` if there was none."""
+    annotator_id = session.scalar(sa.select(Annotator.id).where(Annotator.name == name))
+    if annotator_id is None:
+        annotator = Annotator(name=name, role=role, scripted=scripted)
+        session.add(annotator)
+        session.flush()
+        annotator_id = annotator.id
+    return annotator_id
+
+
+def rule(session: Session, annotator_id: int, new: NewRuling, now: datetime) -> Ruling:
+    """Add the ruling, and take the case off the queue once it has the rulings it wants.
+
+    The same submission again returns the ruling it made. Raises UnknownCaseError, HeldOutCaseError,
+    UnknownOpinionError, AlreadyRuledError or ReusedSubmissionError, and then nothing is changed.
+    """
+    sent = session.scalar(sa.select(Ruling).where(Ruling.submission_id == new.submission_id))
+    if sent is not None:
+        if (sent.case_id, sent.annotator_id) != (new.case_id, annotator_id):
+            raise ReusedSubmissionError(
+                f"Submission {new.submission_id!r} belongs to another ruling; make a new id for each."
+            )
+        return sent
+    _admit(session, new)
+    last = _last_of_chain(session, annotator_id, new.case_id)
+    if last is not None and last.verdict is not None:
+        raise AlreadyRuledError(
+            f"You have already ruled on case {new.case_id}; undo that ruling to rule again."
+        )
+    ruling = Ruling(
+        submission_id=new.submission_id,
+        case_id=new.case_id,
+        annotator_id=annotator_id,
+        verdict=new.verdict,
+        opinion_id=new.opinion_id,
+        rationale=new.rationale or None,
+        elements=list(new.elements),
+        note=new.note,
+        flagged=new.flagged,
+        seconds=new.seconds,
+        rushed=new.seconds < RUSHED_SECONDS,
+        supersedes_id=last.id if last else None,
+        created_at=now,
+    )
+    _add(session, ruling, "rule")
+    close(session, annotator_id, new.case_id)
+    return ruling
+
+
+def undo(session: Session, annotator_id: int, ruling_id: int | None = None, *, now: datetime) -> Ruling:
+    """Withdraw one of the annotator's last ten rulings, by default the newest that still stands.
+
+    Returns the withdrawal, a row without verdict; its case is the annotator's next again. Undoing a
+    ruling already withdrawn returns that withdrawal. Raises NothingToUndoError for one that is not
+    among the annotator's last ten.
+    """
+    made = _last_made(session, annotator_id)
+    successors = _successors(session, [ruling.id for ruling in made])
+    standing = [ruling for ruling in made if ruling.id not in successors]
+    candidates = standing[:1] if ruling_id is None else [ruling for ruling in made if ruling.id == ruling_id]
+    if not candidates:
+        raise NothingToUndoError(
+            f"That is none of your last {UNDOABLE_RULINGS} rulings; older ones stand and cannot be undone."
+        )
+    withdrawn = candidates[0]
+    if withdrawn.id in successors:
+        return successors[withdrawn.id]
+    withdrawal = Ruling(
+        submission_id=f"undo-{withdrawn.id}",
+        case_id=withdrawn.case_id,
+        annotator_id=annotator_id,
+        verdict=None,
+        elements=[],
+        seconds=0.0,
+        rushed=False,
+        supersedes_id=withdrawn.id,
+        created_at=now,
+    )
+    _add(session, withdrawal, "undo")
+    reopen(session, annotator_id, withdrawn.case_id, now)
+    return withdrawal
+
+
+def recent(session: Session, annotator_id: int, limit: int = UNDOABLE_RULINGS) -> list[Ruling]:
+    """Return the annotator's newest current rulings, newest first."""
+    query = sa.select(Ruling).where(Ruling.annotator_id == annotator_id, is_current())
+    return list(session.scalars(query.order_by(Ruling.id.desc()).limit(limit)))
+
+
+def rulings_today(session: Session, annotator_id: int, now: datetime) -> int:
+    """Count the annotator's current rulings since midnight UTC."""
+    mine = sa.and_(Ruling.annotator_id == annotator_id, Ruling.created_at >= midnight(now))
+    return session.scalar(sa.select(sa.func.count()).select_from(Ruling).where(mine, is_current())) or 0
+
+
+def settled_query() -> sa.Select[int, Answer | None, int]:
+    """Select case id, verdict and number of own rationales of every settled case, by id.
+
+    Settled is a case whose current rulings are unanimous and not `unsure`.
+    """
+    first, last = sa.func.min(Ruling.verdict), sa.func.max(Ruling.verdict)
+    return (
+        sa.select(Ruling.case_id, first.label("verdict"), sa.func.count(Ruling.rationale).label("rationales"))
+        .where(is_current())
+        .group_by(Ruling.case_id)
+        .having(first == last, first != Answer.UNSURE)
+        .order_by(Ruling.case_id)
+    )
+
+
+def _admit(session: Session, new: NewRuling) -> None:
+    split = session.scalar(sa.select(Case.split).where(Case.id == new.case_id))
+    if split is None:
+        raise UnknownCaseError(f"There is no case {new.case_id} on this desk; load the next one.")
+    if split != Split.TRAIN:
+        raise HeldOutCaseError(
+            f"Case {new.case_id} is of the {split} split, by which students are measured; "
+            "only training cases are ruled on."
+        )
+    if new.opinion_id is None:
+        return
+    if session.scalar(sa.select(Opinion.case_id).where(Opinion.id == new.opinion_id)) != new.case_id:
+        raise UnknownOpinionError(
+            f"Opinion {new.opinion_id} is none of case {new.case_id}; pick the best among the case's own."
+        )
+
+
+def _last_of_chain(session: Session, annotator_id: int, case_id: int) -> Ruling | None:
+    mine = sa.and_(Ruling.case_id == case_id, Ruling.annotator_id == annotator_id)
+    return session.scalar(sa.select(Ruling).where(mine).order_by(Ruling.id.desc()).limit(1))
+
+
+def _last_made(session: Session, annotator_id: int) -> Sequence[Ruling]:
+    """Return the last rulings the annotator made, newest first, withdrawn since or not."""
+    answers = sa.and_(Ruling.annotator_id == annotator_id, Ruling.verdict.is_not(None))
+    return session.scalars(
+        sa.select(Ruling).where(answers).order_by(Ruling.id.desc()).limit(UNDOABLE_RULINGS)
+    ).all()
+
+
+def _successors(session: Session, ruling_ids: Sequence[int]) -> dict[int | None, Ruling]:
+    rows = session.scalars(sa.select(Ruling).where(Ruling.supersedes_id.in_(ruling_ids)))
+    return {row.supersedes_id: row for row in rows}
+
+
+def _add(session: Session, ruling: Ruling, action: str) -> None:
+    session.add(ruling)
+    session.flush()
+    detail = {"ruling": ruling.id, "verdict": ruling.verdict}
+    session.add(
+        Event(
+            at=ruling.created_at,
+            annotator_id=ruling.annotator_id,
+            action=action,
+            case_id=ruling.case_id,
+            detail=detail,
+        )
+    )
+    session.flush()

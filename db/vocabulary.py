@@ -1,0 +1,97 @@
+"""The words and limits of the desk, one of each, for the database and for training alike.
+
+Every value here is what stands in the database, in files and in the API; change one and a
+migration is due.
+"""
+
+from datetime import timedelta
+from enum import StrEnum
+
+
+class Verdict(StrEnum):
+    """What a case is found to be."""
+
+    IN_CONTEXT = "in_context"
+    OUT_OF_CONTEXT = "out_of_context"
+
+
+UNSURE = "unsure"
+
+
+class Answer(StrEnum):
+    """What an opinion or a ruling may say: a verdict, or that it reaches none."""
+
+    IN_CONTEXT = Verdict.IN_CONTEXT.value
+    OUT_OF_CONTEXT = Verdict.OUT_OF_CONTEXT.value
+    UNSURE = UNSURE
+
+
+class Element(StrEnum):
+    """The part of a caption that does not belong to the picture."""
+
+    PERSON = "person"
+    PLACE = "place"
+    TIME = "time"
+    EVENT = "event"
+    OBJECT = "object"
+    OTHER = "other"
+
+
+class Split(StrEnum):
+    """What a case is for; only `train` cases are ever ruled on."""
+
+    TRAIN = "train"
+    VALIDATION = "validation"
+    TEST = "test"
+
+
+class EvidenceKind(StrEnum):
+    """Whether evidence was found by searching for the image or for the caption."""
+
+    IMAGE = "image"
+    CAPTION = "caption"
+
+
+class TeacherKind(StrEnum):
+    """Where a teacher's opinions come from: read from a file, or written by the demo's script."""
+
+    RECORDED = "recorded"
+    SCRIPTED = "scripted"
+
+
+class Role(StrEnum):
+    """What a person may do: rule, settle split rulings, run everything."""
+
+    ANNOTATOR = "annotator"
+    ADJUDICATOR = "adjudicator"
+    EDITOR = "editor"
+
+
+class QueueReason(StrEnum):
+    """Why a case wants a person: teachers differ, or not one of them reaches a verdict."""
+
+    CONFLICT = "conflict"
+    NO_VERDICT = "no_verdict"
+
+
+class Stage(StrEnum):
+    """One half of a run."""
+
+    SFT = "sft"
+    DPO = "dpo"
+
+
+class RunStatus(StrEnum):
+    """Where a run stands."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    STOPPED = "stopped"
+    FAILED = "failed"
+    COMPLETE = "complete"
+
+
+PREFERENCES_PER_CASE = 4  # keeps cases with many teachers from outweighing the rest
+RUSHED_SECONDS = 2.0  # a faster ruling cannot have read two rationales
+LEASE = timedelta(minutes=10)  # how long a claimed case is kept from colleagues
+UNDOABLE_RULINGS = 10  # how far back an annotator may undo

@@ -1,0 +1,216 @@
+"""Decode pictures nobody vouches for, in a process of its own: `python -m ooc_app.intake.decode`.
+
+The process reads requests from stdin and writes replies to stdout until stdin closes, which also
+happens when its parent dies, however it dies. It imports Pillow and nothing of the project, opens
+no file, has no key in its environment, and may use `MEMORY_LIMIT` bytes of address space; the time
+limit is kept by the parent (`worker.py`), which is not exposed to the bytes.
+
+A request is one command byte, the length as 8 bytes, the image. A reply is the length of a JSON
+object as 4 bytes, the length of a body as 8, the object, the body. Numbers are big-endian.
+"""
+
+import io
+import json
+import logging
+import resource
+import struct
+import sys
+import warnings
+from typing import BinaryIO, cast
+
+from PIL import (  # naming the seven plugins keeps Pillow from loading the other forty
+    AvifImagePlugin,
+    BmpImagePlugin,
+    GifImagePlugin,
+    Image,
+    ImageCms,
+    ImageFile,
+    ImageOps,
+    JpegImagePlugin,
+    PngImagePlugin,
+    TiffImagePlugin,
+    UnidentifiedImageError,
+    WebPImagePlugin,
+)
+
+PLUGINS = (
+    JpegImagePlugin,
+    PngImagePlugin,
+    WebPImagePlugin,
+    GifImagePlugin,
+    TiffImagePlugin,
+    BmpImagePlugin,
+    AvifImagePlugin,
+)
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF")
+SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"II*\0", b"MM\0*", b"BM")
+INNER_SIGNATURES = (b"WEBP", b"avif", b"avis")  # at byte 8, behind the length
+FORMATS_IN_WORDS = "JPEG, PNG, WebP, GIF, TIFF, BMP or AVIF"
+
+PIXELS_MAX = 64_000_000  # a 61-megapixel camera's full frame still passes; 256 MB as RGBA
+FRAMES_MAX = 1_000
+MEMORY_LIMIT = 2 << 30  # bytes; 64 megapixels as 16-bit RGBA plus one copy to turn it upright
+SHOWN_SIDE = 1_600  # pixels; the longer side of the shown copy
+SHOWN_QUALITY = 90  # JPEG quality; with full-resolution colour, so that red print stays readable
+
+EXAMINE = b"E"
+SHOW = b"S"
+REQUEST = struct.Struct(">cQ")
+REPLY = struct.Struct(">IQ")
+
+ORIENTATION = 0x0112  # EXIF tag; 5 to 8 lie on their side
+
+
+class RefusedError(Exception):
+    """The image is refused; the message is the sentence for the person who gave it."""
+
+
+def main() -> None:
+    """Answer requests until stdin closes."""
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT, MEMORY_LIMIT))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    logging.disable()
+    warnings.simplefilter("ignore")
+    warnings.simplefilter("error", Image.DecompressionBombWarning)
+    Image.MAX_IMAGE_PIXELS = PIXELS_MAX
+    requests, replies = sys.stdin.buffer, sys.stdout.buffer
+    while header := requests.read(REQUEST.size):
+        command, length = REQUEST.unpack(header)
+        answer, body = reply_to(command, requests.read(length))
+        send(replies, answer, body)
+
+
+def send(replies: BinaryIO, answer: dict[str, object], body: bytes) -> None:
+    """Write one reply."""
+    text = json.dumps(answer).encode()
+    replies.write(REPLY.pack(len(text), len(body)) + text)
+    replies.write(body)
+    replies.flush()
+
+
+def reply_to(command: bytes, data: bytes) -> tuple[dict[str, object], bytes]:
+    """Do what one request asks; whatever Pillow raises on hostile bytes becomes one sentence."""
+    try:
+        return examine(data) if command == EXAMINE else show(data)
+    except RefusedError as error:
+        return {"refused": str(error)}, b""
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        megapixels = PIXELS_MAX // 1_000_000
+        return {
+            "refused": f"The picture has more than the {megapixels} megapixels allowed: save a smaller copy."
+        }, b""
+    except MemoryError:
+        return {"refused": "The picture needs too much memory to open: save a smaller copy."}, b""
+    except Exception:  # Pillow has no common base class for what damaged files raise
+        return {
+            "refused": "The picture cannot be decoded in full, so it is damaged, cut short "
+            "or made to do harm: get the original file."
+        }, b""
+
+
+def examine(data: bytes) -> tuple[dict[str, object], bytes]:
+    """Decode the picture once, in full; say its format and its upright size in pixels."""
+    image = opened(data)
+    width, height = image.size
+    image.draft(None, (64, 64))  # a JPEG still has every bit of it read, several times as fast
+    image.load()
+    if image.format == "TIFF":  # loading has turned it upright
+        width, height = image.size
+    elif orientation(image) >= 5:
+        width, height = height, width
+    format_name = "JPEG" if image.format == "MPO" else image.format  # the file of a twin-lens camera
+    return {"format": format_name, "width": width, "height": height}, b""
+
+
+def show(data: bytes) -> tuple[dict[str, object], bytes]:
+    """Render the first frame upright, in sRGB on white, at most `SHOWN_SIDE` long, without metadata."""
+    image: Image.Image = plain(opened(data))
+    image.thumbnail((SHOWN_SIDE, SHOWN_SIDE), Image.Resampling.LANCZOS, reducing_gap=3.0)
+    image.load()
+    image = srgb(ImageOps.exif_transpose(image))
+    image.info.clear()  # Pillow would carry a comment over
+    body = io.BytesIO()
+    image.save(body, "JPEG", quality=SHOWN_QUALITY, subsampling=0)
+    return {"width": image.width, "height": image.height}, body.getvalue()
+
+
+def opened(data: bytes) -> ImageFile.ImageFile:
+    """Read the header; raises RefusedError before any pixel is decoded where a limit is passed."""
+    try:
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
+    except UnidentifiedImageError:
+        if data.startswith(SIGNATURES) or data[8:12] in INNER_SIGNATURES:
+            raise
+        raise RefusedError(
+            f"This is {named(data)}, not a picture the desk can read: save it as {FORMATS_IN_WORDS}."
+        ) from None
+    frames = getattr(image, "n_frames", 1)
+    if frames > FRAMES_MAX:
+        raise RefusedError(
+            f"The picture has {frames:,} frames, more than the {FRAMES_MAX:,} allowed: save one frame."
+        )
+    return image
+
+
+def named(data: bytes) -> str:
+    """Name a kind of file that people often try, for the sentence that refuses it."""
+    head = data[:1024].lower()
+    if data[4:8] == b"ftyp" and data[8:11] in (b"hei", b"hev", b"mif", b"msf"):
+        return "a HEIC photograph"
+    if b"<svg" in head:
+        return "an SVG drawing"
+    if head.startswith(b"%pdf"):
+        return "a PDF document"
+    if head.startswith((b"%!ps", b"\xc5\xd0\xd3\xc6")):
+        return "a PostScript document"
+    if head.lstrip().startswith((b"<!doctype html", b"<html")):
+        return "a web page"
+    return "a file of another kind"
+
+
+def orientation(image: Image.Image) -> int:
+    """Read the EXIF orientation; 1 (upright) where it is missing or unreadable."""
+    try:
+        value = image.getexif().get(ORIENTATION, 1)
+    except Exception:  # damaged EXIF raises anything, and is no reason to refuse the picture
+        return 1
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+def plain(image: ImageFile.ImageFile) -> Image.Image:
+    """Bring modes that cannot be resized or saved as JPEG (palette, 1 bit, 16 bit, float) to 8 bits."""
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        wide = image.convert("F")
+        low, high = cast(tuple[float, float], wide.getextrema())
+        if image.mode.startswith("I;16"):
+            low, high = 0.0, 65535.0
+        scale = 255.0 / (high - low) if high > low else 0.0
+        return wide.point(lambda value: value * scale - low * scale).convert("L")
+    if image.mode in ("P", "PA", "LA", "La", "RGBa") or image.has_transparency_data:
+        return image.convert("RGBA")
+    return image.convert("L") if image.mode == "1" else image
+
+
+def srgb(image: Image.Image) -> Image.Image:
+    """Convert to sRGB by the embedded profile, or by mode where there is none or it is broken."""
+    profile = image.info.get("icc_profile")
+    if image.mode == "RGBA":
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image).convert("RGB")
+    try:
+        if image.mode == "LAB":
+            source = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB"))
+        elif profile and image.mode in ("RGB", "CMYK", "L"):
+            source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        else:
+            return image.convert("RGB")
+        target = ImageCms.createProfile("sRGB")
+        converted = ImageCms.profileToProfile(image, source, target, outputMode="RGB")
+        return converted or image.convert("RGB")
+    except (ImageCms.PyCMSError, OSError, ValueError):
+        return image.convert("RGB")
+
+
+if __name__ == "__main__":
+    main()

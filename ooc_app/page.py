@@ -1,0 +1,91 @@
+"""Build the page: the tabs in order, the frame around them, and how it is launched.
+
+Pictures are served by one route, `desk/images/SHA256`, which hands out the shown copy and nothing
+else of the data folder; Gradio's own file route is given no path.
+"""
+
+from pathlib import Path
+from typing import Any, Final
+
+import gradio as gr
+from fastapi import HTTPException, Request
+from fastapi.responses import FileResponse
+from fastapi.routing import APIRoute
+
+from ooc_app.adjudicate import build_adjudicate
+from ooc_app.auth import is_local
+from ooc_app.check import build_check
+from ooc_app.desk import Desk
+from ooc_app.distil import build_distil
+from ooc_app.intake.images import ImageRefusedError, UnknownImageError, shown_copy
+from ooc_app.serving import Serving
+from ooc_app.theme import ASSETS, colour_properties, desk_theme
+
+UPLOAD_MAX: Final = "40mb"  # what the image door takes at most
+CACHE_SECONDS: Final = 3600  # uploads are looked at this often, and go when they are this old
+
+
+def build_page(desk: Desk, serving: Serving | None = None) -> gr.Blocks:
+    """Build the page of a desk. Its student loads when the page is first opened, not before it answers.
+
+    A visitor of a demo page gets Check alone: what rules or trains belongs to the desk's own people.
+    """
+    served = serving or Serving(desk, load_now=False)
+    with gr.Blocks(
+        title="OOC Desk",
+        fill_width=True,
+        analytics_enabled=False,
+        delete_cache=(CACHE_SECONDS, CACHE_SECONDS),
+    ) as page:
+        gr.HTML("<h1>OOC Desk</h1>", elem_id="desk-brand", apply_default_css=False)
+        gr.HTML('<div id="desk-progress"></div>', elem_id="desk-progress-line", apply_default_css=False)
+        with gr.Tabs(elem_id="desk-tabs"):
+            if desk.mode == "desk":
+                with gr.Tab("Adjudicate", id="adjudicate"):
+                    build_adjudicate(desk)
+            with gr.Tab("Check", id="check"):
+                build_check(desk, served)
+            if desk.mode == "desk":
+                with gr.Tab("Distil", id="distil") as distil_tab:
+                    build_distil(desk, distil_tab)
+        page.load(served.begin_loading, api_visibility="private", queue=False, show_progress="hidden")
+    page.queue(default_concurrency_limit=None)
+    return page  # type: ignore[no-any-return]
+
+
+def launch_options(desk: Desk) -> dict[str, Any]:
+    """How the page is launched: look, limits, and nothing kept in the browser or sent elsewhere."""
+    return {
+        "theme": desk_theme(),
+        "css": colour_properties(),
+        "css_paths": [ASSETS / "desk.css"],
+        "app_kwargs": {"routes": [picture_route(desk)]},
+        "max_file_size": UPLOAD_MAX,
+        "run_history": False,
+        "enable_monitoring": False,
+        "footer_links": [],
+        "ssr_mode": False,
+        "share": False,
+        "quiet": True,
+    }
+
+
+def picture_route(desk: Desk) -> APIRoute:
+    """The route of the shown copies; a copy never changes, so a browser may keep it."""
+
+    def picture(sha256: str, request: Request) -> FileResponse:
+        if not is_local(request):
+            raise HTTPException(403, "Pictures are shown only on the machine the desk runs on.")
+        try:
+            path: Path = shown_copy(sha256, desk.images_dir)
+        except UnknownImageError as unknown:
+            raise HTTPException(404, str(unknown)) from unknown
+        except ImageRefusedError as refused:
+            raise HTTPException(415, str(refused)) from refused
+        headers = {
+            "Cache-Control": "private, max-age=31536000, immutable",
+            "X-Content-Type-Options": "nosniff",
+        }
+        return FileResponse(path, media_type="image/jpeg", headers=headers)
+
+    return APIRoute("/desk/images/{sha256}", picture, methods=["GET"], include_in_schema=False)

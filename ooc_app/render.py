@@ -1,0 +1,180 @@
+"""Write what the page shows as HTML. Pure functions; every text from outside goes through `escape`.
+
+A verdict is always colour, shape and word together. Probabilities are shown with two decimals,
+shares with one, intervals in brackets.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from html import escape
+from math import isfinite
+from typing import Final
+
+VERDICT_WORDS: Final[dict[str, str]] = {
+    "in_context": "in context",
+    "out_of_context": "out of context",
+    "unsure": "can't tell",
+}
+
+
+def count(number: int) -> str:
+    """Write a count with thousands separated: 1,600."""
+    return f"{number:,}"
+
+
+def percent(share: float, decimals: int = 1) -> str:
+    """Write a share of 1 as a percentage: 0.084 becomes `8.4 %`."""
+    return f"{share * 100:.{decimals}f} %"
+
+
+def counted(number: int, one: str, many: str | None = None) -> str:
+    """Write a count with its noun: `1 case`, `2 cases`."""
+    return f"{count(number)} {one if number == 1 else many or one + 's'}"
+
+
+def duration(seconds: float) -> str:
+    """Write a length of time in its two largest units: `12 s`, `2 min 5 s`, `3 h 20 min`."""
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        minutes, rest = divmod(whole, 60)
+        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
+    hours, rest = divmod(whole // 60, 60)
+    return f"{hours} h {rest} min" if rest else f"{hours} h"
+
+
+def ago(moment: datetime, now: datetime) -> str:
+    """Write how long ago a moment was, with the moment itself on hover."""
+    gone = now - moment
+    words = "just now" if gone < timedelta(seconds=60) else f"{_coarse(gone)} ago"
+    absolute = moment.strftime("%Y-%m-%d %H:%M:%S %Z").strip()
+    return f'<time datetime="{escape(moment.isoformat())}" title="{escape(absolute)}">{words}</time>'
+
+
+def _coarse(gone: timedelta) -> str:
+    minutes = int(gone.total_seconds() // 60)
+    if minutes < 60:
+        return f"{minutes} min"
+    if minutes < 48 * 60:
+        return f"{minutes // 60} h"
+    return counted(minutes // (24 * 60), "day")
+
+
+def verdict_words(verdict: str) -> str:
+    """Write a verdict as words; one this version does not know is shown as it is."""
+    return VERDICT_WORDS.get(verdict, verdict)
+
+
+def verdict_chip(verdict: str, confidence: float | None = None, *, large: bool = False) -> str:
+    """Draw a verdict: shape, word and, where there is one, the confidence."""
+    kind = verdict if verdict in VERDICT_WORDS else "unsure"
+    size = " large" if large else ""
+    shown = "" if confidence is None else f"<b>{percent(confidence, 0)}</b>"
+    return (
+        f'<span class="chip {kind}{size}"><i class="shape {kind}"></i>'
+        f"<span>{escape(verdict_words(verdict))}</span>{shown}</span>"
+    )
+
+
+def probability_bar(verdict: str, probability: float) -> str:
+    """Draw the probability of a verdict as a bar from a coin's 0.5 to certainty."""
+    kind = verdict if verdict in VERDICT_WORDS else "unsure"
+    filled = min(1.0, max(0.0, probability)) * 100
+    return (
+        f'<div class="probability" role="meter" aria-label="probability" aria-valuemin="0" aria-valuemax="1" '
+        f'aria-valuenow="{probability:.2f}"><i class="{kind}" style="width:{filled:.1f}%"></i></div>'
+    )
+
+
+def paragraph(text: str, css_class: str = "") -> str:
+    """Set a text as one paragraph, as text."""
+    named = f' class="{escape(css_class)}"' if css_class else ""
+    return f"<p{named}>{escape(text)}</p>"
+
+
+def notice(text: str, tone: str = "plain") -> str:
+    """Set one sentence the person should read first: tone `plain`, `warning` or `saved`."""
+    return f'<p class="notice {escape(tone)}" role="status">{escape(text)}</p>'
+
+
+def empty_state(title: str, way: str) -> str:
+    """Say that there is nothing here, and what to do next."""
+    return f'<div class="empty">{paragraph(title, "empty-title")}{paragraph(way, "empty-way")}</div>'
+
+
+def interval(bounds: Sequence[float]) -> str:
+    """Write a 95 % interval: `[0.87, 0.92]`; nothing where it is unknown."""
+    if len(bounds) != 2 or not all(isfinite(bound) for bound in bounds):
+        return ""
+    return f"[{bounds[0]:.3f}, {bounds[1]:.3f}]"
+
+
+def progress_bar(name: str, done: int, total: int, words: str = "") -> str:
+    """Draw how far a stage is."""
+    share = done / total if total else 0.0
+    return (
+        f'<div class="stage"><span class="stage-name">{escape(name)}</span>'
+        f'<progress max="{max(total, 1)}" value="{done}" aria-label="{escape(name)}"></progress>'
+        f'<span class="stage-share">{percent(share, 0)}</span>'
+        f'<span class="stage-words">{escape(words)}</span></div>'
+    )
+
+
+def facts(pairs: Sequence[tuple[str, str]]) -> str:
+    """Set short facts in one line, each a figure and what it counts."""
+    return (
+        '<ul class="facts">'
+        + "".join(f"<li><b>{escape(figure)}</b> {escape(what)}</li>" for figure, what in pairs)
+        + "</ul>"
+    )
+
+
+def report_table(report: Mapping[str, object]) -> str:
+    """Draw a finished run's report: accuracy of teachers, majority and students, with intervals."""
+    rows = [(f"teacher {name}", figures) for name, figures in _mapping(report.get("teachers")).items()]
+    rows += [
+        (words, report.get(key))
+        for key, words in (
+            ("majority", "majority of the teachers"),
+            ("base", "student, untouched"),
+            ("stage1", "student after sft"),
+            ("stage2", "student after dpo"),
+        )
+    ]
+    body = "".join(_report_row(name, _mapping(figures)) for name, figures in rows if figures)
+    return (
+        '<table class="report"><thead><tr><th scope="col">on held-out cases</th>'
+        '<th scope="col" class="number">accuracy</th><th scope="col">95 % interval</th>'
+        '<td class="scale" aria-hidden="true"><span>0.4</span>1.0</td></tr></thead>'
+        f"<tbody>{body}</tbody></table>"
+    )
+
+
+def _report_row(name: str, figures: Mapping[str, object]) -> str:
+    accuracy = _number(figures.get("accuracy"))
+    bounds = [_number(bound) for bound in _sequence(figures.get("interval"))]
+    return (
+        f'<tr><th scope="row">{escape(name)}</th><td class="number">{accuracy:.3f}</td>'
+        f'<td class="interval">{interval(bounds)}</td>'
+        f'<td class="scale" aria-hidden="true">{_whisker(accuracy, bounds)}</td></tr>'
+    )
+
+
+def _whisker(accuracy: float, bounds: Sequence[float]) -> str:
+    """Draw the interval on a scale from 0.4 to 1, so that rows can be compared by eye."""
+    low, high = bounds if len(bounds) == 2 else (accuracy, accuracy)
+    left, right, dot = (min(100.0, max(0.0, (value - 0.4) / 0.6 * 100)) for value in (low, high, accuracy))
+    return f'<i style="left:{left:.1f}%;width:{right - left:.1f}%"></i><b style="left:{dot:.1f}%"></b>'
+
+
+def _mapping(value: object) -> Mapping[str, object]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _sequence(value: object) -> Sequence[object]:
+    return value if isinstance(value, list | tuple) else ()
+
+
+def _number(value: object) -> float:
+    return float(value) if isinstance(value, int | float) else float("nan")

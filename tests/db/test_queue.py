@@ -1,0 +1,266 @@
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.orm import Session, sessionmaker
+
+from db.cases import NewCase, NewImage, NewOpinion, UnknownCaseError, add_cases
+from db.engine import write_session
+from db.models import Queued
+from db.queue import _free, claim, fill, queued, release, skip
+from db.rulings import NewRuling, ensure_annotator, recent, rule, rulings_today, undo
+from db.vocabulary import LEASE, Answer, QueueReason, Split
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+MARIA, TOM = 1, 2
+AddCase = Callable[..., int]
+SPLIT = (NewOpinion("A", Answer.IN_CONTEXT), NewOpinion("B", Answer.OUT_OF_CONTEXT))
+
+
+@pytest.fixture
+def desk(sessions: sessionmaker[Session]) -> sessionmaker[Session]:
+    """Give a desk with the annotators Maria and Tom."""
+    with write_session(sessions) as session:
+        assert [ensure_annotator(session, name) for name in ("maria", "tom")] == [MARIA, TOM]
+    return sessions
+
+
+def _queue(sessions: sessionmaker[Session]) -> dict[int, tuple[str, float]]:
+    with sessions() as session:
+        rows = session.execute(sa.select(Queued.case_id, Queued.why, Queued.priority))
+        return {case_id: (why, round(priority, 3)) for case_id, why, priority in rows}
+
+
+def _answer(case_id: int, submission_id: str, verdict: Answer = Answer.IN_CONTEXT) -> NewRuling:
+    return NewRuling(submission_id, case_id, verdict, seconds=5.0)
+
+
+def test_the_queue_holds_training_conflicts_with_a_picture_by_how_evenly_they_split(
+    desk: sessionmaker[Session], add_case: AddCase
+) -> None:
+    add_case("agreed", "ii")
+    add_case("no opinion", "")
+    add_case("held out", "io", split=Split.TEST)
+    add_case("to validate", "io", split=Split.VALIDATION)
+    add_case("no picture", "io", image=False)
+    wanted = {
+        add_case("even", "io"): (QueueReason.CONFLICT, 1.0),
+        add_case("two to one", "iio"): (QueueReason.CONFLICT, 0.667),
+        add_case("two and unsure", "oou"): (QueueReason.CONFLICT, 0.333),
+        add_case("all unsure", "uu"): (QueueReason.NO_VERDICT, 0.0),
+    }
+    assert _queue(desk) == wanted
+
+
+def test_filling_again_adds_nothing_and_says_so(desk: sessionmaker[Session], add_case: AddCase) -> None:
+    add_case("one")
+    with write_session(desk) as session:
+        assert fill(session) == 0
+        assert queued(session) == 1
+
+
+def test_cases_whose_opinions_change_are_moved_or_leave_unless_leased(
+    desk: sessionmaker[Session], add_case: AddCase
+) -> None:
+    leaves, moves, leased = add_case("leaves", "io"), add_case("moves", "ioi"), add_case("leased", "io")
+    with write_session(desk) as session:
+        session.execute(sa.update(Queued).where(Queued.case_id != leased).values(priority=-1.0))
+        assert claim(session, MARIA, NOW, count=1) == [leased]
+        agrees = (NewOpinion("A", Answer.OUT_OF_CONTEXT, "Now I see."),)
+        records = [
+            NewCase(name, f"Caption of {name}.", opinions=agrees) for name in ("leaves", "moves", "leased")
+        ]
+        add_cases(session, "test", records)
+        fill(session)
+    assert _queue(desk).keys() == {moves, leased}
+    assert leaves not in _queue(desk)
+    assert _queue(desk)[moves] == (QueueReason.CONFLICT, 0.667)
+
+
+def test_an_annotator_gets_the_best_cases_and_the_same_ones_again(
+    desk: sessionmaker[Session], add_case: AddCase
+) -> None:
+    low, high, tie = add_case("low", "iio"), add_case("high", "io"), add_case("tie", "oi")
+    for minute in (0, 3, 8):
+        with write_session(desk) as session:
+            assert claim(session, MARIA, NOW + timedelta(minutes=minute)) == [high, tie]
+    with write_session(desk) as session:
+        assert claim(session, TOM, NOW) == [low]
+        assert claim(session, MARIA, NOW, count=3) == [high, tie]
+
+
+def test_a_better_case_that_comes_later_does_not_replace_the_one_on_screen(
+    desk: sessionmaker[Session], add_case: AddCase
+) -> None:
+    first, second = add_case("first", "iio"), add_case("second", "iio")
+    with write_session(desk) as session:
+        assert claim(session, MARIA, NOW) == [first, second]
+    better = add_case("better", "io")
+    with write_session(desk) as session:
+        assert claim(session, MARIA, NOW + timedelta(minutes=1)) == [first, second]
+        rule(session, MARIA, _answer(first, "1"), NOW)
+        assert claim(session, MARIA, NOW + timedelta(minutes=2)) == [second, better]
+
+
+def test_a_lease_that_has_ended_frees_the_case(desk: sessionmaker[Session], add_case: AddCase) -> None:
+    case_id = add_case("one")
+    with write_session(desk) as session:
+        assert claim(session, MARIA, NOW) == [case_id]
+        assert claim(session, TOM, NOW + LEASE - timedelta(seconds=1)) == []
+        assert claim(session, TOM, NOW + LEASE) == [case_id]
+        assert claim(session, MARIA, NOW + LEASE) == []
+
+
+def test_who_returns_late_gets_the_same_case_if_no_colleague_took_it(
+    desk: sessionmaker[Session], add_case: AddCase
+) -> None:
+    cases = [add_case("one", "iio"), add_case("two", "iio")]
+    with write_session(desk) as session:
+        assert claim(session, MARIA, NOW) == cases
+    add_case("better", "io")
+    with write_session(desk) as session:
+        assert claim(session, MARIA, NOW + timedelta(hours=1)) == cases
+
+
+def test_asking_for_fewer_frees_the_rest_for_colleagues(
+    desk: sessionmaker[Session], add_case: AddCase
+) -> None:
+    one, two = add_case("one"), add_case("two")
+    with write_session(desk) as session:
+        assert claim(session, MARIA, NOW) == [one, two]
+        assert claim(session, MARIA, NOW, count=1) == [one]
+        assert claim(session, TOM, NOW) == [two]
+
+
+def test_a_released_case_is_free_at_once(desk: sessionmaker[Session], add_case: AddCase) -> None:
+    one, two = add_case("one"), add_case("two")
+    with write_session(desk) as session:
+        claim(session, MARIA, NOW)
+        release(session, MARIA, [two])
+        assert claim(session, TOM, NOW) == [two]
+        release(session, MARIA)
+        assert claim(session, TOM, NOW) == [two, one]
+
+
+def test_nobody_can_release_a_colleagues_case(desk: sessionmaker[Session], add_case: AddCase) -> None:
+    case_id = add_case("one")
+    with write_session(desk) as session:
+        claim(session, MARIA, NOW)
+        release(session, TOM, [case_id])
+        release(session, TOM)
+        assert claim(session, TOM, NOW) == []
+
+
+def test_a_skipped_case_goes_to_a_colleague_and_comes_back_tomorrow(
+    desk: sessionmaker[Session], add_case: AddCase
+) -> None:
+    case_id = add_case("one")
+    with write_session(desk) as session:
+        assert claim(session, MARIA, NOW) == [case_id]
+        skip(session, MARIA, case_id, NOW)
+        assert claim(session, MARIA, NOW + timedelta(hours=11)) == []
+        assert claim(session, TOM, NOW) == [case_id]
+        release(session, TOM)
+        tomorrow = NOW + timedelta(hours=12)
+        assert claim(session, MARIA, tomorrow) == [case_id]
+        skip(session, MARIA, case_id, tomorrow)
+        assert claim(session, MARIA, tomorrow) == []
+
+
+def test_a_case_that_wants_two_rulings_gets_them_from_two_people(
+    desk: sessionmaker[Session], add_case: AddCase
+) -> None:
+    case_id = add_case("one")
+    with write_session(desk) as session:
+        session.execute(sa.update(Queued).values(rulings_wanted=2))
+        claim(session, MARIA, NOW)
+        rule(session, MARIA, _answer(case_id, "1"), NOW)
+        assert claim(session, MARIA, NOW) == []
+        assert fill(session) == 0
+        assert claim(session, TOM, NOW) == [case_id]
+        rule(session, TOM, _answer(case_id, "2"), NOW)
+        assert queued(session) == 0
+        undo(session, MARIA, now=NOW)
+        assert claim(session, TOM, NOW) == []
+        assert claim(session, MARIA, NOW) == [case_id]
+
+
+def test_ruled_cases_do_not_come_back_when_the_queue_is_filled_again(
+    desk: sessionmaker[Session], add_case: AddCase
+) -> None:
+    ruled, unsure = add_case("ruled"), add_case("cannot tell")
+    with write_session(desk) as session:
+        rule(session, MARIA, _answer(ruled, "1"), NOW)
+        rule(session, MARIA, _answer(unsure, "2", Answer.UNSURE), NOW)
+        assert fill(session) == 0
+        assert queued(session) == 0
+        assert fill(session, rulings_wanted=2) == 2
+
+
+def test_skipping_a_case_that_is_not_there_is_said_so(desk: sessionmaker[Session]) -> None:
+    with write_session(desk) as session, pytest.raises(UnknownCaseError, match="no case 99"):
+        skip(session, MARIA, 99, NOW)
+
+
+def test_an_empty_queue_gives_nothing(desk: sessionmaker[Session]) -> None:
+    with write_session(desk) as session:
+        assert claim(session, MARIA, NOW) == []
+
+
+@pytest.mark.parametrize("analysed", [False, True])
+def test_nothing_an_annotator_waits_for_reads_a_whole_table(
+    desk: sessionmaker[Session], add_case: AddCase, analysed: bool
+) -> None:
+    with write_session(desk) as session:
+        records = [
+            NewCase(str(number), "A caption.", NewImage(f"{number:064}", "PNG", 8, 8, 8), opinions=SPLIT)
+            for number in range(300)
+        ]
+        add_cases(session, "test", records)
+        fill(session)
+        if analysed:
+            session.execute(sa.text("ANALYZE"))
+    with write_session(desk) as session, _plans(session) as plans:
+        first, second = claim(session, MARIA, NOW)
+        rule(session, MARIA, _answer(first, "1"), NOW)
+        skip(session, MARIA, second, NOW)
+        claim(session, MARIA, NOW)
+        undo(session, MARIA, now=NOW)
+        recent(session, MARIA)
+        rulings_today(session, MARIA, NOW)
+        release(session, MARIA)
+    assert len(plans) > 25
+    scans = {step for step in plans if step.startswith("SCAN") or "TEMP B-TREE" in step}
+    assert scans <= {
+        "SCAN queue USING INDEX ix_queue_order",  # best first, so it stops at the limit
+        "SCAN CONSTANT ROW",
+        "SCAN counts",  # of the one case that is queued again
+        "USE TEMP B-TREE FOR RIGHT PART OF ORDER BY",  # of what one annotator holds
+    }
+
+
+@contextmanager
+def _plans(session: Session) -> Iterator[list[str]]:
+    """Collect the steps of SQLite's plan for every statement that the block runs."""
+    steps: list[str] = []
+
+    def explain(connection: object, cursor: Any, statement: str, parameters: Any, *_: object) -> None:
+        if not statement.startswith("EXPLAIN"):
+            steps.extend(
+                row[3] for row in cursor.connection.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)
+            )
+
+    engine = session.get_bind()
+    sa.event.listen(engine, "before_cursor_execute", explain)
+    yield steps
+    sa.event.remove(engine, "before_cursor_execute", explain)
+
+
+def test_on_postgresql_a_claim_passes_over_rows_that_another_one_has_locked() -> None:
+    dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
+    query = str(_free().compile(dialect=dialect))
+    assert query.rstrip().endswith("FOR UPDATE OF queue SKIP LOCKED")

@@ -1,0 +1,119 @@
+import json
+from collections import Counter
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import pytest
+from sqlalchemy.orm import Session, sessionmaker
+
+from db.engine import write_session
+from db.rulings import NewRuling, ensure_annotator, rule, undo
+from db.stats import NO_ALPHA, alpha, kappa, stats
+from db.vocabulary import Answer, Split, Verdict
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+IN, OUT = Verdict.IN_CONTEXT, Verdict.OUT_OF_CONTEXT
+
+
+@pytest.fixture
+def desk(sessions: sessionmaker[Session], add_case: Callable[..., int]) -> sessionmaker[Session]:
+    """Give ten cases of three teachers, small enough to count by hand, and three rulings that stand."""
+    add_case("1", "iii", gold=IN)
+    add_case("2", "ooo", gold=IN)  # agreed and wrong
+    add_case("3", "iio", gold=OUT)
+    add_case("4", "ioo", gold=IN)
+    add_case("5", "uio")
+    add_case("6", "uuu", gold=OUT, split=Split.TEST)
+    add_case("7", "i", split=Split.VALIDATION, image=False)
+    add_case("8", "", gold=IN)
+    add_case("9", "iou", gold=OUT, split=Split.TEST)
+    add_case("10", "ioi")
+    with write_session(sessions) as session:
+        maria, tom = (ensure_annotator(session, name) for name in ("maria", "tom"))
+        rule(session, maria, NewRuling("a", 3, Answer.OUT_OF_CONTEXT), NOW)
+        rule(session, maria, NewRuling("b", 4, Answer.UNSURE), NOW)
+        rule(session, tom, NewRuling("c", 5, Answer.IN_CONTEXT, rationale="The banner reads 2021."), NOW)
+        rule(session, tom, NewRuling("d", 10, Answer.IN_CONTEXT), NOW)
+        undo(session, tom, now=NOW)
+    return sessions
+
+
+def test_the_stats_of_a_small_desk_are_those_counted_by_hand(desk: sessionmaker[Session]) -> None:
+    with desk() as session:
+        found = json.loads(json.dumps(stats(session)))
+    teachers, agreement = found.pop("teachers"), found.pop("agreement")
+    assert found == {
+        "cases": 10,
+        "cases_without_image": 1,
+        "by_gold": {"in_context": 4, "out_of_context": 3, "unknown": 3},
+        "by_split": {"train": 7, "validation": 1, "test": 2},
+        "opinions": 25,
+        "agreed": 3,
+        "agreed_wrong": 1,
+        "no_opinion": 1,
+        "conflicts": {"total": 6, "open": 4, "settled": 2},
+        "queued": 1,
+        "audit": {"sampled": 0, "ruled": 0, "wrong": 0, "error": None, "interval": None},
+        "preferences": 4,  # case 3: 1 right x 2 wrong; case 5: (1 right + 1 of tom's own) x 1 wrong
+        "preferences_possible": 5,  # case 3: 1 x 2; case 4: 1 x 2; case 6: none; case 9: 1 x 1
+        "rulings": 3,
+        "annotators": 2,
+    }
+    assert [list(teacher.values())[:-1] for teacher in teachers] == [
+        ["A", "recorded", 9, 2, pytest.approx(2 / 6)],
+        ["B", "recorded", 8, 1, pytest.approx(2 / 6)],
+        ["C", "recorded", 8, 2, pytest.approx(2 / 6)],
+    ]
+    assert [teacher["kappa_with_rulings"] for teacher in teachers] == pytest.approx([-0.5, 0.0, 0.0])
+    assert agreement["krippendorff_alpha"] == pytest.approx(47 / 185)
+    assert agreement["why"] is None
+    assert [(pair["a"], pair["b"], pair["conflict_rate"]) for pair in agreement["pairs"]] == [
+        ("A", "B", 5 / 8),
+        ("A", "C", 5 / 8),
+        ("B", "C", 5 / 8),
+    ]
+    assert [pair["kappa"] for pair in agreement["pairs"]] == pytest.approx([11 / 43, 7 / 23, 1 / 5])
+
+
+def test_an_empty_desk_has_zeros_and_says_why_alpha_is_undefined(sessions: sessionmaker[Session]) -> None:
+    with sessions() as session:
+        found = stats(session)
+    assert (found["cases"], found["conflicts"]) == (0, {"total": 0, "open": 0, "settled": 0})
+    assert found["by_gold"] == {"in_context": 0, "out_of_context": 0, "unknown": 0}
+    assert found["teachers"] == []
+    assert found["agreement"] == {"krippendorff_alpha": None, "why": NO_ALPHA, "pairs": []}
+
+
+def test_kappa_of_the_textbook() -> None:
+    # Cohen's coefficient for 20 yes-yes, 5 yes-no, 10 no-yes, 15 no-no is 0.4.
+    pairs = Counter({("yes", "yes"): 20, ("yes", "no"): 5, ("no", "yes"): 10, ("no", "no"): 15})
+    assert kappa(pairs) == pytest.approx(0.4)
+
+
+def test_kappa_is_undefined_without_pairs_or_variety() -> None:
+    assert kappa(Counter()) is None
+    assert kappa(Counter({("yes", "yes"): 9})) is None
+
+
+def test_alpha_of_krippendorffs_own_example() -> None:
+    # Krippendorff 2011, section C: four observers, twelve units, missing data; nominal alpha 0.743.
+    units = [
+        (3, 0, 0, 0, 0),
+        (0, 3, 1, 0, 0),
+        (0, 0, 4, 0, 0),
+        (0, 0, 4, 0, 0),
+        (0, 4, 0, 0, 0),
+        (1, 1, 1, 1, 0),
+        (0, 0, 0, 4, 0),
+        (3, 1, 0, 0, 0),
+        (0, 4, 0, 0, 0),
+        (0, 0, 0, 0, 3),
+        (2, 0, 0, 0, 0),
+        (0, 0, 1, 0, 0),
+    ]
+    assert alpha((unit, 1) for unit in units) == pytest.approx(0.743, abs=0.0005)
+
+
+def test_alpha_is_one_for_full_agreement_and_undefined_for_a_single_answer() -> None:
+    assert alpha([((2, 0), 3), ((0, 2), 3)]) == 1.0
+    assert alpha([((2, 0), 3)]) is None

@@ -1,0 +1,1 @@
+"""Knowledge distillation from teachers and rulings to a small student; needs no app and no database."""

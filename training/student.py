@@ -1,0 +1,186 @@
+"""The student at work: a verdict from one forward pass, a rationale as it is written.
+
+A student is a folder or hub id of a vision-language model, or a run folder: then the base its
+configuration names, with the newest stage's adapter merged in. The two verdicts' texts part at one
+token; the softmax of the two logits there, divided by the run's temperature, is the probability.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Thread
+from typing import Any, Self
+
+import torch
+from peft import PeftModel
+from PIL import Image
+from torch import Tensor
+from transformers import AutoModelForImageTextToText, AutoProcessor, TextIteratorStreamer
+
+from db.vocabulary import Stage, Verdict
+from training.calibrate import sigmoid
+from training.config import load_config
+from training.conversations import question_turn, with_image
+from training.domain import Domain
+from training.pictures import longest_edge, shrink
+from training.prompts import VERDICT_TEXT
+from training.records import CaseInput
+
+STAGES_NEWEST_FIRST = (Stage.DPO, Stage.SFT)
+
+
+class StudentError(Exception):
+    """No student can be loaded from there; says why and what to set instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """A verdict on one case; `probability` is that of the verdict, from 0.5 to 1."""
+
+    verdict: Verdict
+    probability: float
+    out_of_context: float
+
+
+class Student:
+    """A loaded model and its processor; not safe for two threads at once."""
+
+    def __init__(
+        self, model: Any, processor: Any, *, name: str, temperature: float = 1.0, domain: Domain | None = None
+    ) -> None:
+        self.model = model.eval()
+        self.processor = processor
+        self.processor.tokenizer.padding_side = "left"
+        self.name = name
+        self.temperature = temperature
+        self.domain = domain
+        self.edge = longest_edge(processor)
+
+    @classmethod
+    def load(cls, source: str, *, stage: Stage | None = None) -> Self:
+        """Load from a folder, a hub id or a run folder; `stage` picks one stage of a run.
+
+        Raises StudentError where nothing loadable is there.
+        """
+        run_dir = Path(source)
+        if (run_dir / "snapshot.json").exists():
+            return cls._load_run(run_dir, stage)
+        dtype = "float32" if not torch.cuda.is_available() else "auto"
+        model, processor = _load_base(source, dtype)
+        return cls(model, processor, name=source, domain=Domain.load(Path(source)))
+
+    @classmethod
+    def _load_run(cls, run_dir: Path, stage: Stage | None) -> Self:
+        config = load_config(run_dir / "config.json")
+        stages = [s for s in ([stage] if stage else STAGES_NEWEST_FIRST) if (run_dir / s.value).is_dir()]
+        if not stages:
+            raise StudentError(f"The run {run_dir.name} has left no adapter yet; let it finish first.")
+        base, processor = _load_base(config.student, config.dtype)
+        model = PeftModel.from_pretrained(base, run_dir / stages[0].value).merge_and_unload()
+        name = f"{config.student} + {run_dir.name}/{stages[0].value}"
+        domain = Domain.load(Path(config.student))
+        return cls(model, processor, name=name, temperature=_temperature(run_dir), domain=domain)
+
+    @torch.inference_mode()
+    def margins(self, pictures: Sequence[Image.Image], cases: Sequence[CaseInput]) -> list[float]:
+        """Return log-odds, in nats, that each case is out of context, before any temperature."""
+        inputs, (in_context, out_of_context) = self._inputs(pictures, cases)
+        logits: Tensor = self.model(**inputs, logits_to_keep=1).logits[:, -1].float()
+        return [float(odds) for odds in logits[:, out_of_context] - logits[:, in_context]]
+
+    def judge(self, picture: Image.Image, case: CaseInput) -> Judgement:
+        """Return the verdict on one case and its probability."""
+        margin = self.margins([shrink(picture, self.edge)], [case])[0]
+        out = sigmoid(margin / self.temperature)
+        verdict = Verdict.OUT_OF_CONTEXT if out >= 0.5 else Verdict.IN_CONTEXT
+        return Judgement(verdict, max(out, 1 - out), out)
+
+    def rationale(
+        self, picture: Image.Image, case: CaseInput, verdict: Verdict, *, max_tokens: int = 160
+    ) -> Iterator[str]:
+        """Yield the rationale that follows the verdict, piece by piece, as it is written."""
+        inputs, _ = self._inputs(
+            [shrink(picture, self.edge)], [case], answer=f"{self._verdict_text(verdict)}."
+        )
+        streamer = TextIteratorStreamer(self.processor.tokenizer, skip_prompt=True, skip_special_tokens=True)
+        settings = {**inputs, "streamer": streamer, "max_new_tokens": max_tokens, "do_sample": False}
+        writer = Thread(target=self._generate, args=(settings, streamer), daemon=True)
+        writer.start()
+        yield from (piece for piece in streamer if piece)
+        writer.join()
+
+    def strangeness(self, picture: Image.Image) -> bool | None:
+        """Return whether the picture is unlike what the student was trained on; None where unknown."""
+        if self.domain is None:
+            return None
+        inputs, _ = self._inputs([shrink(picture.copy(), self.edge)], [CaseInput("", "", "")])
+        return self.domain.is_strange(self.model, inputs["pixel_values"])
+
+    @torch.inference_mode()
+    def _generate(self, settings: dict[str, Any], streamer: TextIteratorStreamer) -> None:
+        try:
+            self.model.generate(**settings)
+        finally:
+            streamer.end()
+
+    def _inputs(
+        self, pictures: Sequence[Image.Image], cases: Sequence[CaseInput], answer: str = ""
+    ) -> tuple[dict[str, Tensor], tuple[int, int]]:
+        """Return model inputs that end where the verdict's deciding token is due (or after `answer`)."""
+        turns = [with_image(question_turn(case)) for case in cases]
+        prompts = self.processor.apply_chat_template(turns, add_generation_prompt=True)
+        common, deciding = self._deciding_tokens()
+        inputs = self.processor(
+            text=list(prompts), images=[[picture] for picture in pictures], padding=True, return_tensors="pt"
+        )
+        tail = self._tokens(answer) if answer else common
+        inputs["input_ids"] = _appended(inputs["input_ids"], tail)
+        inputs["attention_mask"] = _appended(inputs["attention_mask"], [1] * len(tail))
+        return dict(inputs.to(self.model.device)), deciding
+
+    def _deciding_tokens(self) -> tuple[list[int], tuple[int, int]]:
+        """Return the tokens both verdicts begin with, and the first that differs, in context first."""
+        first, second = (self._tokens(self._verdict_text(verdict)) for verdict in Verdict)
+        for position, (a, b) in enumerate(zip(first, second, strict=False)):
+            if a != b:
+                return first[:position], (a, b)
+        raise StudentError(f"The tokenizer of {self.name} cannot tell the two verdicts apart.")
+
+    def _verdict_text(self, verdict: Verdict) -> str:
+        """Return the verdict as the chat template writes it after the assistant's cue."""
+        question = with_image(question_turn(CaseInput("", "", "")))
+        said = {"role": "assistant", "content": [{"type": "text", "text": VERDICT_TEXT[verdict]}]}
+        cue = self.processor.apply_chat_template([question], add_generation_prompt=True)[0]
+        whole = self.processor.apply_chat_template([[*question, said]])[0]
+        text: str = whole[len(cue) : whole.rindex(VERDICT_TEXT[verdict])] + VERDICT_TEXT[verdict]
+        return text
+
+    def _tokens(self, text: str) -> list[int]:
+        ids: list[int] = self.processor.tokenizer(text, add_special_tokens=False)["input_ids"]
+        return ids
+
+
+def _appended(rows: Tensor, values: list[int]) -> Tensor:
+    tail = torch.tensor(values, dtype=rows.dtype).expand(len(rows), len(values))
+    return torch.cat([rows, tail], dim=1)
+
+
+def _load_base(source: str, dtype: str) -> tuple[Any, Any]:
+    try:
+        processor = AutoProcessor.from_pretrained(source)
+        wanted: Any = dtype if dtype == "auto" else getattr(torch, dtype)
+        model: Any = AutoModelForImageTextToText.from_pretrained(source, dtype=wanted)
+    except (OSError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise StudentError(f"No student could be loaded from {source}: {reason}") from error
+    if hasattr(processor.image_processor, "do_image_splitting"):
+        processor.image_processor.do_image_splitting = False
+    return model.to(torch.device("cuda" if torch.cuda.is_available() else "cpu")), processor
+
+
+def _temperature(run_dir: Path) -> float:
+    path = run_dir / "calibration.json"
+    if not path.exists():
+        return 1.0
+    return float(json.loads(path.read_text(encoding="utf-8"))["temperature"])
