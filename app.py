@@ -53,18 +53,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(taken, file=sys.stderr)
         return 1
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when Gradio is imported, hence here
-    from ooc_app.demo import draw_in_background, is_unfinished
-    from ooc_app.desk import DataFolderError, SettingsError, open_desk
+    from ooc_app import demo
+    from ooc_app.desk import SettingsError, open_desk
     from ooc_app.page import build_page, launch_options
 
     try:
-        is_new = not given.data.exists()
+        if given.mode == "desk" and not given.empty and not given.data.exists():
+            demo.begin(given.data)
         desk = open_desk(given.data, mode=given.mode)
-    except (DataFolderError, SettingsError) as error:
+    except (OSError, SettingsError) as error:
         print(error, file=sys.stderr)
         return 1
-    if (is_new and not given.empty) or is_unfinished(desk):
-        draw_in_background(desk)
+    if demo.is_unfinished(desk):
+        demo.draw_in_background(desk)
     print(f"OOC Desk: http://{given.host}:{given.port}  data in {given.data.resolve()}", flush=True)
     try:
         page = build_page(desk)

@@ -190,23 +190,6 @@ def agree(counts: sa.Subquery) -> sa.ColumnElement[bool]:
     return sa.or_(columns.opinions == columns.in_context, columns.opinions == columns.out_of_context)
 
 
-def agreed_query() -> sa.Select[int, Verdict]:
-    """Select id and pseudo-label of every agreed case, in order of id."""
-    counts = opinion_counts()
-    verdict = sa.case((counts.c.in_context > 0, Verdict.IN_CONTEXT), else_=Verdict.OUT_OF_CONTEXT)
-    return (
-        sa.select(counts.c.case_id, sa.type_coerce(verdict, Case.gold.type))
-        .where(agree(counts))
-        .order_by(counts.c.case_id)
-    )
-
-
-def conflicts_query() -> sa.Select[int]:
-    """Select the id of every case on which the opinions conflict, in order of id."""
-    counts = opinion_counts()
-    return sa.select(counts.c.case_id).where(~agree(counts)).order_by(counts.c.case_id)
-
-
 def _count_of(answer: Answer) -> sa.ColumnElement[int]:
     return sa.func.sum(sa.case((Opinion.verdict == answer, 1), else_=0))
 

@@ -317,6 +317,7 @@ class Promotion(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     run_id: Mapped[int | None] = mapped_column(sa.ForeignKey("runs.id"))
+    is_rollback: Mapped[bool] = mapped_column(default=False)  # went back to what was served before
     annotator_id: Mapped[int | None] = mapped_column(sa.ForeignKey("annotators.id"))
     created_at: Mapped[datetime]
 

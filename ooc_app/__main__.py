@@ -18,11 +18,11 @@ from tqdm import tqdm
 
 from db.stats import stats
 from ooc_app import demo, promotion, runner, snapshot
-from ooc_app.desk import DataFolderError, Desk, SettingsError, located, open_desk
+from ooc_app.desk import DataFolderError, Desk, SettingsError, open_desk
 from ooc_app.intake.images import ImageRefusedError, admit_file, shown_copy
 from ooc_app.intake.importing import ImportFileError
 from ooc_app.serving import Serving, ServingError
-from training.config import PRESETS, ConfigError, load_config, preset
+from training.config import PRESETS, ConfigError, load_config
 from training.prompts import VERDICT_TEXT
 from training.report import table_rows
 from training.state import RunFolderError
@@ -116,12 +116,12 @@ def distil_command(desk: Desk, given: argparse.Namespace) -> int:
     """Freeze a snapshot and run both stages on it, or resume a run."""
     run_dir = desk.runs_dir / given.resume if given.resume else None
     if run_dir is None:
-        config = load_config(given.config) if given.config else preset(given.preset)
+        config = load_config(given.config) if given.config else snapshot.recipe(desk, given.preset)
         summary = snapshot.preview(desk)
         _tell(given, "snapshot", asdict(summary))
         if given.dry_run:
             return 0
-        run_dir = snapshot.freeze(desk, name=given.run_name, config=_with_student(desk, config, given))
+        run_dir = snapshot.freeze(desk, name=given.run_name, config=config)
     runner.start(desk, run_dir)
     view = demo.watched(run_dir, _saying(given))
     if view.report is None:
@@ -138,7 +138,7 @@ def check_command(desk: Desk, given: argparse.Namespace) -> int:
         raise UsageError("The caption is empty: give the text the picture was found under with --caption.")
     with tempfile.TemporaryDirectory(prefix="ooc-check-") as folder:
         picture = shown_copy(admit_file(given.image, Path(folder)).sha256, Path(folder))
-        serving = Serving(desk, load_now=False)
+        serving = Serving(desk)
         answer = serving.check(picture, caption, given.date, given.place)
         pieces = serving.rationale(picture, caption, given.date, given.place, answer.verdict)
         if given.json:
@@ -179,13 +179,6 @@ def demo_command(desk: Desk, given: argparse.Namespace) -> int:
     print(f'\nOne check: "{answer["caption"]}"')
     print(f"  {verdict} ({answer['probability']:.2f}). {answer['rationale']}")
     return 0
-
-
-def _with_student(desk: Desk, config: Any, given: argparse.Namespace) -> Any:
-    """Train the desk's own student unless a configuration or preset names one."""
-    if given.config or given.preset != "demo":
-        return config
-    return preset("demo", student=located(desk.settings.forced_student or desk.settings.student))
 
 
 def _show_report(report: dict[str, Any], given: argparse.Namespace) -> None:

@@ -26,9 +26,8 @@ from db.models import Case
 from db.rulings import NewRuling, ensure_annotator, rule
 from db.vocabulary import Answer, Role, TeacherKind, Verdict
 from ooc_app import promotion, runner, snapshot
-from ooc_app.desk import Desk, located
+from ooc_app.desk import Desk
 from ooc_app.intake.images import admit
-from training.config import preset
 from training.state import write_whole
 from training.world import WorldCase, build_cases
 
@@ -65,6 +64,12 @@ def progress(desk: Desk) -> tuple[int, int] | None:
         return session.scalar(query) or 0, DemoSize(**plan["size"]).total
 
 
+def begin(data_dir: Path) -> None:
+    """Make a new data folder that is to become a demo desk, so that a kill from here on is made good."""
+    data_dir.mkdir(parents=True)
+    _write_plan(data_dir, {"seed": 0, "size": asdict(DemoSize()), "done": False})
+
+
 def draw_in_background(desk: Desk) -> threading.Thread:
     """Begin, or go on with, drawing the demo desk, and return the thread that does."""
     thread = threading.Thread(target=fill, args=(desk,), daemon=True, name="draw demo desk")
@@ -88,7 +93,7 @@ def fill(
     plan = _plan(desk) or {"seed": seed, "size": asdict(size or DemoSize()), "done": False}
     if plan["done"]:
         return 0
-    _write_plan(desk, plan)
+    _write_plan(desk.data_dir, plan)
     total = DemoSize(**plan["size"])
     cases = list(build_cases(plan["seed"], **plan["size"]))
     with desk.sessions() as session:
@@ -102,7 +107,7 @@ def fill(
             queue.fill(session)
         added += len(records)
         say("draw", {"done": added, "of": total.total})
-    _write_plan(desk, {**plan, "done": True})
+    _write_plan(desk.data_dir, {**plan, "done": True})
     return len(missing)
 
 
@@ -111,8 +116,7 @@ def run_loop(desk: Desk, *, seed: int, say: Say, max_steps: int = 0) -> dict[str
     fill(desk, seed=seed, say=say)
     rulings = rule_by_script(desk, desk.settings.budget)
     say("rule", {"rulings": rulings})
-    student = located(desk.settings.forced_student or desk.settings.student)
-    config = preset("demo", student=student, seed=seed, max_steps=max_steps)
+    config = snapshot.recipe(desk, "demo", seed=seed, max_steps=max_steps)
     run_dir = snapshot.freeze(desk, name=_free_name(desk, f"demo-{seed}"), config=config)
     runner.start(desk, run_dir)
     view = watched(run_dir, say)
@@ -160,7 +164,16 @@ def _reference_ruling(view: Any) -> NewRuling:
 
 
 def watched(run_dir: Path, say: Say) -> runner.RunView:
-    """Follow a run that was started, telling every step, and return how it ended."""
+    """Follow a run that was started, telling every step, and return how it ended; Ctrl-C stops it."""
+    try:
+        return _followed(run_dir, say)
+    except KeyboardInterrupt:
+        runner.stop(run_dir)
+        runner.wait(run_dir)
+        raise
+
+
+def _followed(run_dir: Path, say: Say) -> runner.RunView:
     last: tuple[str | None, int] = (None, -1)
     while True:
         view = runner.view(run_dir)
@@ -181,7 +194,7 @@ def _one_check(desk: Desk) -> dict[str, Any]:
     with desk.sessions() as session:
         first = sa.select(Case.id).where(Case.split == "test", Case.image_sha256.is_not(None)).limit(1)
         view = case_view(session, session.scalar(first) or 0)
-    serving = Serving(desk, load_now=False)
+    serving = Serving(desk)
     picture = shown_copy(str(view.image_sha256), desk.images_dir)
     answer = serving.check(picture, view.caption, view.date, view.place)
     said = list(serving.rationale(picture, view.caption, view.date, view.place, answer.verdict))
@@ -252,5 +265,5 @@ def _plan(desk: Desk) -> dict[str, Any] | None:
     return plan
 
 
-def _write_plan(desk: Desk, plan: dict[str, Any]) -> None:
-    write_whole(desk.data_dir / "demo.json", json.dumps(plan))
+def _write_plan(data_dir: Path, plan: dict[str, Any]) -> None:
+    write_whole(data_dir / "demo.json", json.dumps(plan))

@@ -20,10 +20,10 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from db.engine import NewerDatabaseError, make_sessions, migrate, open_engine
 from db.models import Promotion, Run
+from training.config import located
 
 Mode = Literal["desk", "demo"]
 SETTINGS_VERSION = 1
-PROJECT_DIR = Path(__file__).resolve().parents[1]
 
 
 class SettingsError(ValueError):
@@ -80,11 +80,6 @@ class Desk:
         """Where each distillation has its folder."""
         return self.data_dir / "runs"
 
-    @property
-    def backups_dir(self) -> Path:
-        """Where backups go that name no other place."""
-        return self.data_dir / "backups"
-
     def student_source(self) -> str:
         """Say what is served: OOC_STUDENT, else the run promoted last, else the student of the settings.
 
@@ -97,6 +92,10 @@ class Desk:
             newest = select(Run.path).select_from(Promotion).outerjoin(Run, Run.id == Promotion.run_id)
             promoted = session.scalar(newest.order_by(Promotion.id.desc()).limit(1))
         return str(self.data_dir / promoted) if promoted is not None else located(self.settings.student)
+
+    def student_to_train(self) -> str:
+        """Say which untouched student a new run starts from."""
+        return located(self.settings.forced_student or self.settings.student)
 
     def close(self) -> None:
         """Give back every database connection."""
@@ -187,9 +186,3 @@ def read_settings(path: Path, environment: Mapping[str, str]) -> Settings:
             f"{path} has the unknown key `{unknown[0]}`: the keys are {', '.join(sorted(known))}."
         )
     return Settings(**values, forced_student=environment.get("OOC_STUDENT") or None)
-
-
-def located(source: str) -> str:
-    """Find a student's folder relative to the project; a hub id or absolute path stays as it is."""
-    folder = PROJECT_DIR / source
-    return str(folder) if folder.is_dir() else source

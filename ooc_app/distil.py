@@ -38,7 +38,7 @@ def start(desk: Desk, preset_name: str, max_steps: int) -> str:
     going = [view.name for view in runner.all_runs(desk) if view.status is RunStatus.RUNNING]
     if going:
         raise RunError(f"The run {going[0]} is still going: wait until it is done, or stop it first.")
-    run_dir = snapshot.freeze(desk, name=None, config=preset(preset_name, max_steps=max_steps))
+    run_dir = snapshot.freeze(desk, name=None, config=snapshot.recipe(desk, preset_name, max_steps=max_steps))
     runner.start(desk, run_dir)
     return run_dir.name
 

@@ -30,7 +30,7 @@ def build_page(desk: Desk, serving: Serving | None = None) -> gr.Blocks:
 
     A visitor of a demo page gets Check alone: what rules or trains belongs to the desk's own people.
     """
-    served = serving or Serving(desk, load_now=False)
+    served = serving or Serving(desk)
     with gr.Blocks(
         title="OOC Desk",
         fill_width=True,

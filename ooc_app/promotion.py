@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from db.engine import write_session
 from db.models import Event, Promotion, Run
 from ooc_app.desk import Desk
+from ooc_app.snapshot import registered
 from training.state import RunFolder
 
 
@@ -22,12 +23,13 @@ class PromotionError(Exception):
 def promote(desk: Desk, run_name: str, annotator_id: int | None = None) -> None:
     """Serve the run's student. Raises PromotionError for an unknown or unfinished run."""
     with write_session(desk.sessions) as session:
-        run = session.scalar(sa.select(Run).where(Run.name == run_name))
+        run = registered(session, desk, run_name)
         if run is None:
             raise PromotionError(f"There is no run named {run_name} on this desk.")
         if RunFolder(desk.data_dir / run.path).report() is None:
             raise PromotionError(f"The run {run_name} is not complete: let it finish, then promote it.")
-        _add(session, run.id, annotator_id, "promote", run_name)
+        row = Promotion(run_id=run.id, annotator_id=annotator_id, created_at=datetime.now(UTC))
+        _add(session, row, "promote", run_name)
 
 
 def rollback(desk: Desk, annotator_id: int | None = None) -> None:
@@ -40,7 +42,10 @@ def rollback(desk: Desk, annotator_id: int | None = None) -> None:
             )
         previous = served[-2] if len(served) > 1 else None
         name = session.scalar(sa.select(Run.name).where(Run.id == previous)) if previous else None
-        _add(session, previous, annotator_id, "rollback", name or desk.settings.student)
+        row = Promotion(
+            run_id=previous, is_rollback=True, annotator_id=annotator_id, created_at=datetime.now(UTC)
+        )
+        _add(session, row, "rollback", name or desk.settings.student)
 
 
 def served(desk: Desk) -> str:
@@ -56,16 +61,15 @@ def served(desk: Desk) -> str:
 def _history(session: Session) -> list[int]:
     """Return the runs served one after another, as a stack: going back takes the last one off."""
     stack: list[int] = []
-    for promoted in session.scalars(sa.select(Promotion.run_id).order_by(Promotion.id)):
-        below = stack[-2] if len(stack) > 1 else None
-        if stack and promoted == below:
+    for row in session.scalars(sa.select(Promotion).order_by(Promotion.id)):
+        if row.is_rollback:
             stack.pop()
-        elif promoted is not None:
-            stack.append(promoted)
+        elif row.run_id is not None:
+            stack.append(row.run_id)
     return stack
 
 
-def _add(session: Session, run_id: int | None, annotator_id: int | None, action: str, name: str) -> None:
-    now = datetime.now(UTC)
-    session.add(Promotion(run_id=run_id, annotator_id=annotator_id, created_at=now))
-    session.add(Event(at=now, annotator_id=annotator_id, action=action, detail={"student": name}))
+def _add(session: Session, row: Promotion, action: str, student: str) -> None:
+    session.add(row)
+    detail = {"student": student}
+    session.add(Event(at=row.created_at, annotator_id=row.annotator_id, action=action, detail=detail))

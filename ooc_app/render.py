@@ -5,10 +5,11 @@ shares with one, intervals in brackets.
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
 from html import escape
 from math import isfinite
-from typing import Final
+from typing import Any, Final
+
+from training.report import table_rows
 
 VERDICT_WORDS: Final[dict[str, str]] = {
     "in_context": "in context",
@@ -42,23 +43,6 @@ def duration(seconds: float) -> str:
         return f"{minutes} min {rest} s" if rest else f"{minutes} min"
     hours, rest = divmod(whole // 60, 60)
     return f"{hours} h {rest} min" if rest else f"{hours} h"
-
-
-def ago(moment: datetime, now: datetime) -> str:
-    """Write how long ago a moment was, with the moment itself on hover."""
-    gone = now - moment
-    words = "just now" if gone < timedelta(seconds=60) else f"{_coarse(gone)} ago"
-    absolute = moment.strftime("%Y-%m-%d %H:%M:%S %Z").strip()
-    return f'<time datetime="{escape(moment.isoformat())}" title="{escape(absolute)}">{words}</time>'
-
-
-def _coarse(gone: timedelta) -> str:
-    minutes = int(gone.total_seconds() // 60)
-    if minutes < 60:
-        return f"{minutes} min"
-    if minutes < 48 * 60:
-        return f"{minutes // 60} h"
-    return counted(minutes // (24 * 60), "day")
 
 
 def verdict_words(verdict: str) -> str:
@@ -130,19 +114,9 @@ def facts(pairs: Sequence[tuple[str, str]]) -> str:
     )
 
 
-def report_table(report: Mapping[str, object]) -> str:
+def report_table(report: dict[str, Any]) -> str:
     """Draw a finished run's report: accuracy of teachers, majority and students, with intervals."""
-    rows = [(f"teacher {name}", figures) for name, figures in _mapping(report.get("teachers")).items()]
-    rows += [
-        (words, report.get(key))
-        for key, words in (
-            ("majority", "majority of the teachers"),
-            ("base", "student, untouched"),
-            ("stage1", "student after sft"),
-            ("stage2", "student after dpo"),
-        )
-    ]
-    body = "".join(_report_row(name, _mapping(figures)) for name, figures in rows if figures)
+    body = "".join(_report_row(name, figures) for name, figures in table_rows(report))
     return (
         '<table class="report"><thead><tr><th scope="col">on held-out cases</th>'
         '<th scope="col" class="number">accuracy</th><th scope="col">95 % interval</th>'
@@ -166,10 +140,6 @@ def _whisker(accuracy: float, bounds: Sequence[float]) -> str:
     low, high = bounds if len(bounds) == 2 else (accuracy, accuracy)
     left, right, dot = (min(100.0, max(0.0, (value - 0.4) / 0.6 * 100)) for value in (low, high, accuracy))
     return f'<i style="left:{left:.1f}%;width:{right - left:.1f}%"></i><b style="left:{dot:.1f}%"></b>'
-
-
-def _mapping(value: object) -> Mapping[str, object]:
-    return value if isinstance(value, Mapping) else {}
 
 
 def _sequence(value: object) -> Sequence[object]:

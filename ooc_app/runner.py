@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from db.vocabulary import RunStatus
-from ooc_app.desk import PROJECT_DIR, Desk
+from ooc_app.desk import Desk
+from training.config import PROJECT_DIR
 from training.state import RunFolder, RunFolderError, RunState
 
 START_SECONDS = 20.0

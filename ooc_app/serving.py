@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from db.vocabulary import Verdict
-from ooc_app.desk import PROJECT_DIR, Desk
+from ooc_app.desk import Desk
+from training.config import PROJECT_DIR
 
 if TYPE_CHECKING:
     from training.records import CaseInput
@@ -47,15 +48,13 @@ class CheckAnswer:
 class Serving:
     """Holds the student that is served now."""
 
-    def __init__(self, desk: Desk, *, load_now: bool = True) -> None:
+    def __init__(self, desk: Desk) -> None:
         self._desk = desk
         self._model_in_use = threading.Lock()
         self._loading = threading.Lock()
         self._student: Student | None = None
         self._source: str | None = None
         self._failure: str | None = None
-        if load_now:
-            self.begin_loading()
 
     def begin_loading(self) -> None:
         """Load the student in the background, unless it is there."""
@@ -112,7 +111,8 @@ class Serving:
 
     def _current(self) -> "Student":
         """Return the student that should be served now, loading it where it is not loaded."""
-        from training.student import Student, StudentError
+        from training.base import StudentError
+        from training.student import Student
 
         source = self._desk.student_source()
         with self._loading:

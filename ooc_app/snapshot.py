@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
@@ -25,8 +26,8 @@ from db.models import Case, Opinion as OpinionRow, Ruling, Run, is_current
 from db.rulings import settled_query
 from db.vocabulary import Answer, Split, Verdict
 from ooc_app.desk import Desk
-from ooc_app.intake.images import shown_copy
-from training.config import DistilConfig, save_config
+from ooc_app.intake.images import ImageRefusedError, UnknownImageError, shown_copy
+from training.config import DistilConfig, preset, save_config
 from training.preferences import Opinion, SettledCase, agreed_target, preferences, settled_target
 from training.prompts import PROMPT_VERSION, Evidence
 from training.records import CaseInput, GoldCase, Target, write_records
@@ -92,6 +93,13 @@ class _Gathered:
         )
 
 
+def recipe(desk: Desk, preset_name: str, **changes: Any) -> DistilConfig:
+    """Return a preset's configuration; the demo's is for whatever student the desk starts from."""
+    if preset_name == "demo":
+        changes = {"student": desk.student_to_train(), **changes}
+    return preset(preset_name, **changes)
+
+
 def preview(desk: Desk) -> SnapshotSummary:
     """Say what `freeze` would put into a run now."""
     with desk.sessions() as session:
@@ -114,27 +122,45 @@ def freeze(desk: Desk, *, name: str | None, config: DistilConfig) -> Path:
         gathered = _gather(session, config.seed)
     if not gathered.targets:
         raise SnapshotError(
-            "There is nothing to learn from yet: import cases with the opinions of at least two teachers."
+            "There is nothing to learn from yet: import cases with a picture and teachers' opinions."
         )
     partial = run_dir.with_name(f".{run_name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
-    summary = _write(partial, gathered, config, desk.images_dir)
+    try:
+        _write(partial, gathered, config, desk.images_dir)
+    except (ImageRefusedError, UnknownImageError) as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise SnapshotError(str(error)) from error
     partial.rename(run_dir)
     with write_session(desk.sessions) as session:
-        session.add(
-            Run(
-                name=run_name,
-                path=str(run_dir.relative_to(desk.data_dir)),
-                snapshot_hash=gathered.digest,
-                rulings=summary.rulings,
-                training_cases=summary.training_cases,
-                created_at=datetime.now(UTC),
-            )
-        )
+        registered(session, desk, run_name)
     return run_dir
 
 
-def _write(run_dir: Path, gathered: _Gathered, config: DistilConfig, images_dir: Path) -> SnapshotSummary:
+def registered(session: Session, desk: Desk, run_name: str) -> Run | None:
+    """Return the run's row, added where its folder has none; None where there is no such folder.
+
+    A kill between folder and row leaves a folder without row, which is as good as any.
+    """
+    run = session.scalar(sa.select(Run).where(Run.name == run_name))
+    folder = RunFolder(desk.runs_dir / run_name)
+    if run is not None or not RUN_NAME.fullmatch(run_name) or not folder.snapshot_path.exists():
+        return run
+    said = json.loads(folder.snapshot_path.read_text(encoding="utf-8"))
+    run = Run(
+        name=run_name,
+        path=str(folder.path.relative_to(desk.data_dir)),
+        snapshot_hash=said["hash"],
+        rulings=said["counts"]["rulings"],
+        training_cases=said["counts"]["training_cases"],
+        created_at=datetime.now(UTC),
+    )
+    session.add(run)
+    session.flush()
+    return run
+
+
+def _write(run_dir: Path, gathered: _Gathered, config: DistilConfig, images_dir: Path) -> None:
     (run_dir / "images").mkdir(parents=True)
     for sha256, image in gathered.images.items():
         _link(shown_copy(sha256, images_dir), run_dir / image)
@@ -154,7 +180,6 @@ def _write(run_dir: Path, gathered: _Gathered, config: DistilConfig, images_dir:
         "counts": asdict(summary),
     }
     write_whole(RunFolder(run_dir).snapshot_path, json.dumps(said, indent=2) + "\n")
-    return summary
 
 
 def _link(source: Path, target: Path) -> None:
@@ -190,10 +215,36 @@ def _gather(session: Session, seed: int) -> _Gathered:
             targets.append(agreed_target(_input(view), _opinions(view), rng))
         else:
             left_out += 1
+    targets, settled, leaking = _without_leaks(targets, settled, held_out)
     rulings = session.scalar(sa.select(sa.func.count()).select_from(Ruling).where(is_current())) or 0
     return _Gathered(
-        targets, settled, held_out, training_cases, left_out, rulings, images, digest.hexdigest()
+        targets,
+        settled,
+        held_out,
+        training_cases,
+        left_out + leaking,
+        rulings,
+        images,
+        digest.hexdigest(),
     )
+
+
+def _without_leaks(
+    targets: list[Target], settled: list[SettledCase], held_out: dict[Split, list[GoldCase]]
+) -> tuple[list[Target], list[SettledCase], int]:
+    """Leave out training cases that share a group or a picture with a held-out case, and count them.
+
+    Importers keep a data set's own splits, whatever they are; a student must not be measured on what
+    it was trained on.
+    """
+    measured = [gold.case for cases in held_out.values() for gold in cases]
+    groups, images = {case.group for case in measured}, {case.image for case in measured}
+
+    def leaks(case: CaseInput) -> bool:
+        return case.group in groups or case.image in images
+
+    kept = [target for target in targets if not leaks(target.case)]
+    return kept, [item for item in settled if not leaks(item.case)], len(targets) - len(kept)
 
 
 def _settled(session: Session) -> dict[int, _Settled]:

@@ -16,6 +16,9 @@ LANGUAGE_MODEL = (
 adapter can be served by every engine. Idefics3 and SmolVLM say text_model, the others language_model."""
 
 
+PROJECT_DIR = Path(__file__).resolve().parents[1]
+
+
 class ConfigError(ValueError):
     """A setting is out of range or unknown; says which and what is allowed."""
 
@@ -99,6 +102,12 @@ PRESETS: dict[str, DistilConfig] = {
         dtype="bfloat16",
     ),
 }
+
+
+def located(source: str) -> str:
+    """Find a student's folder relative to the project; a hub id or absolute path stays as it is."""
+    folder = PROJECT_DIR / source
+    return str(folder) if folder.is_dir() else source
 
 
 def preset(name: str, **changes: Any) -> DistilConfig:

@@ -123,8 +123,8 @@ class _Distillation:
             test, {"base": base, "stage1": stage1, "stage2": final if two_stages else None}, fit
         )
         write_whole(self.folder.path / "report.md", report.as_markdown(made))
-        self.folder.say(status=RunStatus.COMPLETE, stage="evaluate")
         write_whole(self.folder.report_path, json.dumps(made, indent=2) + "\n")
+        self.folder.say(status=RunStatus.COMPLETE, stage="evaluate")
         return made
 
     def _report(

@@ -12,6 +12,7 @@ from trl import DPOConfig, DPOTrainer
 from trl.trainer.dpo_trainer import DataCollatorForVisionPreference
 
 from db.vocabulary import Stage, Verdict
+from training.base import load_base
 from training.conversations import answer_turn, question_turn
 from training.records import Preference
 from training.stage import (
@@ -19,7 +20,6 @@ from training.stage import (
     Progress,
     StageInputs,
     leave_adapter,
-    load_base,
     stage_pictures,
     train,
     trainer_settings,
@@ -28,7 +28,7 @@ from training.stage import (
 
 def build_trainer(inputs: StageInputs, preferences: list[Preference]) -> tuple[DPOTrainer, Progress]:
     """Build TRL's trainer on the stage-1 student."""
-    base, processor = load_base(inputs.config)
+    base, processor = load_base(inputs.config.student, inputs.config.dtype)
     model = PeftModel.from_pretrained(base, inputs.folder.adapter_dir(Stage.SFT), is_trainable=True)
     settings = inputs.config.dpo
     progress = Progress(inputs, Stage.DPO)

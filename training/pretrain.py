@@ -24,6 +24,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -33,6 +34,8 @@ from torch.nn import functional
 
 from training import curriculum, drawing, world
 from training.curriculum import Exercise
+from training.domain import Domain, mean_features
+from training.model_card import model_card
 from training.tiny import IMAGE_SIZE, IMAGE_TOKENS, TinyShape, build_model, build_processor, build_tokenizer
 from training.world import FACTS, Scene
 
@@ -303,6 +306,15 @@ class Pretraining:
                 right += float(hit[0]) if made.judges else float(hit.mean())
         return right / questions
 
+    @torch.no_grad()
+    def domain_features(self) -> tuple[Tensor, Tensor]:
+        """Return the vision tower's mean feature of 4,000 training pictures and of all held-out ones."""
+        training, held_out = (
+            torch.cat([mean_features(self.model, normalised(part)) for part in pixels.split(256)])
+            for pixels in (self.pictures.pixels[:4_000], self.held_out.pixels)
+        )
+        return training, held_out
+
     def save(self, directory: Path) -> None:
         """Write model (16-bit) and processor so that the Auto classes load them."""
         half = {name: value.detach().half() for name, value in self.model.state_dict().items()}
@@ -319,26 +331,32 @@ def _cosine(progress: float, warmup: float) -> float:
 def main() -> None:
     """Pretrain into the folder named on the command line."""
     parser = argparse.ArgumentParser(prog="python -m training.pretrain", description=__doc__.splitlines()[0])
-    parser.add_argument("directory", type=Path)
+    parser.add_argument("directory", type=Path, nargs="?", default=Path("assets/student"))
     parser.add_argument("--steps", type=int, default=PretrainConfig().steps)
     arguments = parser.parse_args()
     started = time.monotonic()
     config = PretrainConfig(steps=arguments.steps)
     pretraining = Pretraining(config)
     pretraining.train_vision()
-    facts = pretraining.fact_accuracy()
-    print(json.dumps(facts), flush=True)
     pretraining.train(arguments.directory)
-    pretraining.save(arguments.directory)
+    print(json.dumps(finish(pretraining, arguments.directory, time.monotonic() - started)))
+
+
+def finish(pretraining: Pretraining, directory: Path, seconds: float) -> dict[str, Any]:
+    """Save the student with its domain, figures and model card, and return the figures."""
+    pretraining.save(directory)
+    Domain.fit("demo world", *pretraining.domain_features()).save(directory)
     report = {
-        "config": asdict(config),
+        "config": asdict(pretraining.config),
         "parameters": sum(p.numel() for p in pretraining.model.parameters()),
-        "seconds": round(time.monotonic() - started),
-        "held_out_facts": facts,
+        "seconds": round(seconds),
+        "held_out_pictures": len(pretraining.held_out.scenes),
+        "held_out_facts": pretraining.fact_accuracy(),
         "held_out": pretraining.evaluate(pretraining.features(pretraining.held_out)),
     }
-    (arguments.directory / "pretraining.json").write_text(json.dumps(report, indent=2) + "\n")
-    print(json.dumps(report))
+    (directory / "pretraining.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    (directory / "README.md").write_text(model_card(report), encoding="utf-8")
+    return report
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ VERDICT_TEXT: dict[Verdict, str] = {
 }
 QUESTION = "Does the picture show what this caption says, in context or out of context?"
 
-_ANSWER = re.compile(r"^\W*(in|out of)[\s_-]+context\b[\s.:,;-]*(.*)$", re.IGNORECASE | re.DOTALL)
+_ANSWER = re.compile(r"^\W*(in|out[\s_-]+of)[\s_-]+context\b[\s.:,;*-]*(.*)$", re.IGNORECASE | re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ def parse_answer(text: str) -> ParsedAnswer:
     match = _ANSWER.match(text.strip())
     if match is None:
         return ParsedAnswer(Answer.UNSURE, text.strip())
-    verdict = Answer.OUT_OF_CONTEXT if match[1].lower() == "out of" else Answer.IN_CONTEXT
+    verdict = Answer.OUT_OF_CONTEXT if match[1].lower().startswith("out") else Answer.IN_CONTEXT
     return ParsedAnswer(verdict, match[2].strip())
 
 

@@ -12,7 +12,7 @@ ROWS = (
 
 def table_rows(made: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
     """Return what was scored, by the name it is shown under: teachers first, then the student."""
-    teachers = list(made["teachers"].items())
+    teachers = list(made.get("teachers", {}).items())
     return teachers + [(label, made[key]) for key, label in ROWS if made.get(key)]
 
 

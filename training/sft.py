@@ -9,6 +9,7 @@ from trl import SFTConfig, SFTTrainer
 from trl.trainer.sft_trainer import DataCollatorForVisionLanguageModeling
 
 from db.vocabulary import Stage
+from training.base import load_base
 from training.conversations import answer_turn, question_turn
 from training.records import Target
 from training.stage import (
@@ -16,7 +17,6 @@ from training.stage import (
     Progress,
     StageInputs,
     leave_adapter,
-    load_base,
     stage_pictures,
     train,
     trainer_settings,
@@ -25,7 +25,7 @@ from training.stage import (
 
 def build_trainer(inputs: StageInputs, targets: list[Target]) -> tuple[SFTTrainer, Progress]:
     """Build TRL's trainer on the untouched student with a fresh adapter."""
-    model, processor = load_base(inputs.config)
+    model, processor = load_base(inputs.config.student, inputs.config.dtype)
     lora = inputs.config.lora
     progress = Progress(inputs, Stage.SFT)
     working_dir = inputs.folder.checkpoints_dir(Stage.SFT)

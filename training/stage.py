@@ -15,8 +15,6 @@ from typing import Any
 import torch
 from PIL import Image
 from transformers import (
-    AutoModelForImageTextToText,
-    AutoProcessor,
     PrinterCallback,
     TrainerCallback,
     TrainerControl,
@@ -41,15 +39,6 @@ class StageInputs:
     folder: RunFolder
     config: DistilConfig
     stop_requested: Callable[[], bool]
-
-
-def load_base(config: DistilConfig) -> tuple[Any, Any]:
-    """Load the untouched student and its processor, weights as the configuration's dtype."""
-    processor = AutoProcessor.from_pretrained(config.student)
-    model = AutoModelForImageTextToText.from_pretrained(config.student, dtype=getattr(torch, config.dtype))
-    if hasattr(processor.image_processor, "do_image_splitting"):
-        processor.image_processor.do_image_splitting = False
-    return model, processor
 
 
 def trainer_settings(config: DistilConfig, stage: StageConfig, output_dir: Path) -> dict[str, Any]:

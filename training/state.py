@@ -8,6 +8,7 @@ is complete.
 import fcntl
 import json
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -16,6 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from db.vocabulary import RunStatus, Stage
+
+
+LOCK_ATTEMPTS = 20
 
 
 class RunFolderError(Exception):
@@ -122,12 +126,17 @@ class RunFolder:
         Raises RunFolderError where another process holds it.
         """
         with self.lock_path.open("ab") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise RunFolderError(
-                    f"{self.path} is being run by another process; stop it or wait."
-                ) from error
+            for attempt in range(LOCK_ATTEMPTS):
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError as error:
+                    if attempt == LOCK_ATTEMPTS - 1:
+                        raise RunFolderError(
+                            f"{self.path} is being run by another process; stop it or wait."
+                        ) from error
+                    time.sleep(0.02)  # a look of `is_busy` is over sooner
+                else:
+                    break
             yield
 
     def check(self) -> None:

@@ -16,11 +16,12 @@ import torch
 from peft import PeftModel
 from PIL import Image
 from torch import Tensor
-from transformers import AutoModelForImageTextToText, AutoProcessor, TextIteratorStreamer
+from transformers import TextIteratorStreamer
 
 from db.vocabulary import Stage, Verdict
+from training.base import StudentError, load_base
 from training.calibrate import sigmoid
-from training.config import load_config
+from training.config import load_config, located
 from training.conversations import question_turn, with_image
 from training.domain import Domain
 from training.pictures import longest_edge, shrink
@@ -28,10 +29,6 @@ from training.prompts import VERDICT_TEXT
 from training.records import CaseInput
 
 STAGES_NEWEST_FIRST = (Stage.DPO, Stage.SFT)
-
-
-class StudentError(Exception):
-    """No student can be loaded from there; says why and what to set instead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +46,7 @@ class Student:
     def __init__(
         self, model: Any, processor: Any, *, name: str, temperature: float = 1.0, domain: Domain | None = None
     ) -> None:
-        self.model = model.eval()
+        self.model = model.to(_device()).eval()
         self.processor = processor
         self.processor.tokenizer.padding_side = "left"
         self.name = name
@@ -67,8 +64,8 @@ class Student:
         if (run_dir / "snapshot.json").exists():
             return cls._load_run(run_dir, stage)
         dtype = "float32" if not torch.cuda.is_available() else "auto"
-        model, processor = _load_base(source, dtype)
-        return cls(model, processor, name=source, domain=Domain.load(Path(source)))
+        model, processor = load_base(source, dtype)
+        return cls(model, processor, name=source, domain=Domain.load(Path(located(source))))
 
     @classmethod
     def _load_run(cls, run_dir: Path, stage: Stage | None) -> Self:
@@ -76,10 +73,10 @@ class Student:
         stages = [s for s in ([stage] if stage else STAGES_NEWEST_FIRST) if (run_dir / s.value).is_dir()]
         if not stages:
             raise StudentError(f"The run {run_dir.name} has left no adapter yet; let it finish first.")
-        base, processor = _load_base(config.student, config.dtype)
+        base, processor = load_base(config.student, config.dtype)
         model = PeftModel.from_pretrained(base, run_dir / stages[0].value).merge_and_unload()
         name = f"{config.student} + {run_dir.name}/{stages[0].value}"
-        domain = Domain.load(Path(config.student))
+        domain = Domain.load(Path(located(config.student)))
         return cls(model, processor, name=name, temperature=_temperature(run_dir), domain=domain)
 
     @torch.inference_mode()
@@ -166,17 +163,8 @@ def _appended(rows: Tensor, values: list[int]) -> Tensor:
     return torch.cat([rows, tail], dim=1)
 
 
-def _load_base(source: str, dtype: str) -> tuple[Any, Any]:
-    try:
-        processor = AutoProcessor.from_pretrained(source)
-        wanted: Any = dtype if dtype == "auto" else getattr(torch, dtype)
-        model: Any = AutoModelForImageTextToText.from_pretrained(source, dtype=wanted)
-    except (OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise StudentError(f"No student could be loaded from {source}: {reason}") from error
-    if hasattr(processor.image_processor, "do_image_splitting"):
-        processor.image_processor.do_image_splitting = False
-    return model.to(torch.device("cuda" if torch.cuda.is_available() else "cpu")), processor
+def _device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def _temperature(run_dir: Path) -> float:

@@ -82,7 +82,7 @@ def test_a_new_data_folder_has_everything_and_opens_again(tmp_path: Path) -> Non
         )
         assert desk.images_dir.is_dir()
         assert desk.runs_dir.is_dir()
-        assert desk.backups_dir.is_dir()
+        assert (desk.data_dir / "backups").is_dir()
     before = (tmp_path / "new" / "data" / "settings.toml").read_text()
     with open_desk(tmp_path / "new" / "data", mode="demo") as desk:
         assert desk.mode == "demo"

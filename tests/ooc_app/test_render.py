@@ -42,15 +42,6 @@ def test_a_length_of_time_has_at_most_two_units(seconds: float, words: str) -> N
     assert render.duration(seconds) == words
 
 
-def test_a_time_is_relative_and_absolute_on_hover() -> None:
-    now = datetime(2025, 3, 4, 12, 0, tzinfo=UTC)
-    assert ">just now<" in render.ago(now, now)
-    drawn = render.ago(now - timedelta(hours=5), now)
-    assert ">5 h ago<" in drawn
-    assert 'title="2025-03-04 07:00:00 UTC"' in drawn
-    assert ">3 days ago<" in render.ago(now - timedelta(days=3), now)
-
-
 def test_a_report_shows_teachers_majority_and_students_in_this_order() -> None:
     figures = {"accuracy": 0.5, "interval": [0.4, 0.6]}
     table = render.report_table(

@@ -225,6 +225,7 @@ def _runs() -> None:
         "promotions",
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("run_id", sa.Integer(), nullable=True),
+        sa.Column("is_rollback", sa.Boolean(), nullable=False),
         sa.Column("annotator_id", sa.Integer(), nullable=True),
         sa.Column("created_at", TIME, nullable=False),
         sa.ForeignKeyConstraint(["annotator_id"], ["annotators.id"], name="fk_promotions_annotator_id"),
