@@ -20,10 +20,11 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from db.engine import NewerDatabaseError, make_sessions, migrate, open_engine
 from db.models import Promotion, Run
-from training.config import located
+from training.config import PROJECT_DIR, located
 
 Mode = Literal["desk", "demo"]
 SETTINGS_VERSION = 1
+DEMO_RUN = PROJECT_DIR / "assets" / "demo-run"  # a finished run on the demo desk, served to visitors
 
 
 class SettingsError(ValueError):
@@ -91,7 +92,11 @@ class Desk:
         with self.sessions() as session:
             newest = select(Run.path).select_from(Promotion).outerjoin(Run, Run.id == Promotion.run_id)
             promoted = session.scalar(newest.order_by(Promotion.id.desc()).limit(1))
-        return str(self.data_dir / promoted) if promoted is not None else located(self.settings.student)
+        if promoted is not None:
+            return str(self.data_dir / promoted)
+        if self.mode == "demo" and DEMO_RUN.is_dir() and self.settings.student == Settings().student:
+            return str(DEMO_RUN)
+        return located(self.settings.student)
 
     def student_to_train(self) -> str:
         """Say which untouched student a new run starts from."""

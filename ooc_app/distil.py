@@ -19,7 +19,7 @@ from ooc_app.desk import Desk
 from ooc_app.run_panel import run_panel, summary_panel
 from ooc_app.runner import RunError
 from ooc_app.snapshot import SnapshotError
-from training.config import PRESETS, preset
+from training.config import PRESETS
 
 SECONDS_BETWEEN_LOOKS: Final = 1.0
 RESUMABLE: Final = (RunStatus.WAITING, RunStatus.STOPPED, RunStatus.FAILED)

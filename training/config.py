@@ -91,7 +91,7 @@ class DistilConfig:
 PRESETS: dict[str, DistilConfig] = {
     "demo": DistilConfig(
         student="assets/student",
-        sft=StageConfig(learning_rate=1e-3, epochs=4, batch_size=32),
+        sft=StageConfig(learning_rate=1e-3, epochs=3, batch_size=32),
         dpo=DpoConfig(learning_rate=3e-4, epochs=4, batch_size=16),
     ),
     "smolvlm-500m": DistilConfig(

@@ -2,8 +2,8 @@
 
 The tiny student knows only drawings; asked about a photograph it answers as firmly as ever. So its
 folder carries the mean and spread of its training pictures' features, and the distance beyond which
-no held-out drawing lies. The distance is Mahalanobis', in the vision tower's mean feature: large
-where a picture differs in directions in which drawings hardly vary.
+one held-out drawing in a thousand lies. The distance is Mahalanobis', in the mean and the deviation over patches of
+the vision tower's features: large where a picture differs in directions in which drawings hardly vary.
 """
 
 import json
@@ -15,8 +15,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-SHRINKAGE = 0.02
+SHRINKAGE = 1e-4
 """Share of the mean variance added to every direction, so that none has nearly no spread."""
+HELD_OUT_WITHIN = 0.999
+"""Share of held-out pictures that are not to be called strange."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +42,13 @@ class Domain:
 
     @classmethod
     def fit(cls, name: str, training: Tensor, held_out: Tensor) -> Self:
-        """Fit to features (N, D); the threshold is a fifth beyond the farthest held-out picture."""
+        """Fit to features (N, D); the threshold leaves HELD_OUT_WITHIN of the held-out pictures within."""
         mean = training.mean(0)
         covariance = torch.cov((training - mean).T)
         covariance += SHRINKAGE * covariance.diagonal().mean() * torch.eye(len(mean))
         values, vectors = torch.linalg.eigh(covariance)
         fitted = cls(name, 0.0, mean, vectors / values.clamp_min(1e-8).sqrt())
-        threshold = round(1.2 * float(fitted.distances(held_out).max()), 2)
+        threshold = round(float(fitted.distances(held_out).quantile(HELD_OUT_WITHIN)), 2)
         return cls(name, threshold, fitted.mean, fitted.whitening)
 
     def save(self, student_dir: Path) -> None:
@@ -63,11 +65,11 @@ class Domain:
     @torch.inference_mode()
     def is_strange(self, model: Any, pixel_values: Tensor) -> bool:
         """Whether one preprocessed picture (1, 1, 3, H, W) lies beyond the threshold."""
-        feature = mean_features(model, pixel_values.flatten(0, 1).to(model.dtype))
+        feature = picture_features(model, pixel_values.flatten(0, 1).to(model.dtype))
         return bool(self.distances(feature.float().cpu())[0] > self.threshold)
 
 
-def mean_features(model: Any, pixels: Tensor) -> Tensor:
-    """Return the vision tower's mean feature of each picture (N, 3, H, W) as (N, D)."""
-    features: Tensor = model.model.vision_model(pixel_values=pixels).last_hidden_state.mean(1)
-    return features
+def picture_features(model: Any, pixels: Tensor) -> Tensor:
+    """Return one feature for each picture (N, 3, H, W): mean and deviation over its patches, (N, D)."""
+    patches: Tensor = model.model.vision_model(pixel_values=pixels).last_hidden_state
+    return torch.cat([patches.mean(1), patches.std(1)], dim=1)

@@ -34,7 +34,7 @@ from torch.nn import functional
 
 from training import curriculum, drawing, world
 from training.curriculum import Exercise
-from training.domain import Domain, mean_features
+from training.domain import Domain, picture_features
 from training.model_card import model_card
 from training.tiny import IMAGE_SIZE, IMAGE_TOKENS, TinyShape, build_model, build_processor, build_tokenizer
 from training.world import FACTS, Scene
@@ -308,9 +308,9 @@ class Pretraining:
 
     @torch.no_grad()
     def domain_features(self) -> tuple[Tensor, Tensor]:
-        """Return the vision tower's mean feature of 4,000 training pictures and of all held-out ones."""
+        """Return the features of 4,000 training pictures and of all held-out ones."""
         training, held_out = (
-            torch.cat([mean_features(self.model, normalised(part)) for part in pixels.split(256)])
+            torch.cat([picture_features(self.model, normalised(part)) for part in pixels.split(256)])
             for pixels in (self.pictures.pixels[:4_000], self.held_out.pixels)
         )
         return training, held_out

@@ -82,7 +82,7 @@ def _opinion(
         return _mismatch(teacher, case, clearest, shown, margins[clearest], rng)
     margin = teacher.imagines - _difficulty(difficulty["imagined"], rng)
     if margin > 0:
-        name = rng.choice([name for name in FACTS if name not in wrong])
+        name = rng.choice([name for name in case.said if name not in wrong] or list(case.said))
         shown = world.seen(world.alter(case.scene, [name], rng), name, rng)
         return _mismatch(teacher, case, name, shown, margin, rng)
     if rng.random() < 0.03:
@@ -119,16 +119,15 @@ _UNSURE = (
 def _mismatch(
     teacher: ScriptedTeacher, case: WorldCase, name: str, shown: str, margin: float, rng: random.Random
 ) -> ScriptedOpinion:
-    told = world.phrase(case.claimed, name, rng)
     element = ELEMENTS[name].value.capitalize()
-    rationale = rng.choice(_MISMATCH).format(Element=element, shown=shown, told=told)
+    rationale = rng.choice(_MISMATCH).format(Element=element, shown=shown, told=case.said[name])
     return ScriptedOpinion(teacher.name, Answer.OUT_OF_CONTEXT, rationale, _confidence(margin, rng))
 
 
 def _agreement(
     teacher: ScriptedTeacher, case: WorldCase, margin: float, rng: random.Random
 ) -> ScriptedOpinion:
-    event, landmark = (world.phrase(case.claimed, name, rng) for name in ("event", "landmark"))
+    event, landmark = case.said["event"], case.said["landmark"]
     rationale = rng.choice(_AGREEMENT).format(
         event=event, Event=event[0].upper() + event[1:], landmark=landmark
     )

@@ -18,7 +18,6 @@ from typing import Any
 
 from db.vocabulary import RunStatus, Stage
 
-
 LOCK_ATTEMPTS = 20
 
 

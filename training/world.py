@@ -131,7 +131,8 @@ class WorldCase:
     """An image-caption case of the demo world, with what only its maker knows.
 
     `scene` is what `drawing.draw(scene, picture_seed)` shows; `claimed` is the scene its caption was
-    written about, equal to `scene` in context. `group` is shared by the cases of one picture.
+    written about, equal to `scene` in context. `said` holds the caption's own words for each fact it
+    tells. `group` is shared by the cases of one picture.
     """
 
     id: str
@@ -142,6 +143,7 @@ class WorldCase:
     claimed: Scene
     dateline: Dateline
     caption: str
+    said: dict[str, str]
     source: str
     gold: Verdict = field(init=False)
 
@@ -240,6 +242,7 @@ def _pair(seed: int, number: int, split: Split, rng: random.Random) -> Iterator[
     rng.shuffle(claims)
     for letter, (claimed, told) in zip("ab", claims, strict=True):
         dateline = sample_dateline(rng)
+        text, said = write_caption(claimed, dateline, rng, told=told)
         yield WorldCase(
             id=f"demo-{seed}-{number:05d}{letter}",
             group=f"demo-{seed}-{number:05d}",
@@ -248,6 +251,7 @@ def _pair(seed: int, number: int, split: Split, rng: random.Random) -> Iterator[
             picture_seed=picture_seed,
             claimed=claimed,
             dateline=dateline,
-            caption=caption(claimed, dateline, rng, told=told),
+            caption=text,
+            said=said,
             source=rng.choice(SOURCES),
         )

@@ -6,8 +6,6 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session, sessionmaker
 
 from db.cases import (
-    agree,
-    opinion_counts,
     BATCH,
     Added,
     NewCase,
@@ -16,8 +14,10 @@ from db.cases import (
     NewOpinion,
     UnknownCaseError,
     add_cases,
+    agree,
     case_view,
     case_views,
+    opinion_counts,
 )
 from db.engine import write_session
 from db.models import Case, Event, Opinion

@@ -69,7 +69,7 @@ def test_wrong_use_is_status_2(capsys: pytest.CaptureFixture[str]) -> None:
 def test_an_import_reports_what_it_did_and_stats_count_it(
     data: list[str], picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    said = [{"teacher": name, "verdict": verdict} for name, verdict in zip("ab", ("in_context", "unsure"))]
+    said = [{"teacher": name, "verdict": verdict} for name, verdict in (("a", "in_context"), ("b", "unsure"))]
     lines = [
         {"id": "1", "caption": "A market.", "image": picture.name, "gold": "in_context", "opinions": said},
         {"id": "2", "caption": "A fire.", "image": None},

@@ -10,7 +10,7 @@ from PIL import Image
 from db.vocabulary import Verdict
 from training import drawing, world
 from training.base import StudentError
-from training.domain import Domain, mean_features
+from training.domain import Domain, picture_features
 from training.records import CaseInput
 from training.student import Student
 
@@ -81,5 +81,5 @@ def test_a_domain_tells_its_own_pictures_from_others(tmp_path: Path) -> None:
     assert Domain.load(tmp_path / "nowhere") is None
 
 
-def test_mean_features_are_one_vector_a_picture(student: Student) -> None:
-    assert mean_features(student.model, torch.zeros(3, 3, 64, 64)).shape == (3, 32)
+def test_a_picture_has_one_feature(student: Student) -> None:
+    assert picture_features(student.model, torch.zeros(3, 3, 64, 64)).shape == (3, 64)
