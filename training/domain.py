@@ -2,8 +2,9 @@
 
 The tiny student knows only drawings; asked about a photograph it answers as firmly as ever. So its
 folder carries the mean and spread of its training pictures' features, and the distance beyond which
-one held-out drawing in a thousand lies. The distance is Mahalanobis', in the mean and the deviation over patches of
-the vision tower's features: large where a picture differs in directions in which drawings hardly vary.
+one held-out drawing in a thousand lies. The distance is Mahalanobis', in the mean and the deviation
+over patches of the vision tower's features: large where a picture differs in directions in which
+drawings hardly vary.
 """
 
 import json
@@ -60,7 +61,8 @@ class Domain:
 
     def distances(self, features: Tensor) -> Tensor:
         """Return the distance of each feature (N, D) from the training pictures, (N,)."""
-        return torch.linalg.vector_norm((features - self.mean) @ self.whitening, dim=1)
+        away: Tensor = torch.linalg.vector_norm((features - self.mean) @ self.whitening, dim=1)
+        return away
 
     @torch.inference_mode()
     def is_strange(self, model: Any, pixel_values: Tensor) -> bool:

@@ -74,7 +74,10 @@ def _ruling(submission_id: str) -> dict[str, object]:
             "INSERT INTO runs (name, path, snapshot_hash, rulings, training_cases, created_at)"
             " VALUES ('', '/run', 'h', 1, 1, '2026-03-01')",
         ),
-        ("FOREIGN KEY", "INSERT INTO promotions (run_id, created_at) VALUES (99, '2026-03-01')"),
+        (
+            "FOREIGN KEY",
+            "INSERT INTO promotions (run_id, is_rollback, created_at) VALUES (99, 0, '2026-03-01')",
+        ),
         (
             "ck_checks_verdict",
             "INSERT INTO checks (token, image_sha256, caption,"

@@ -51,7 +51,7 @@ def test_a_report_shows_teachers_majority_and_students_in_this_order() -> None:
             "teachers": {"Anna": figures},
         }
     )
-    order = ["teacher Anna", "majority", "untouched", "after sft", "after dpo"]
+    order = ["Anna", "majority", "untouched", "stage 1", "stage 2"]
     assert [table.index(words) for words in order] == sorted(table.index(words) for words in order)
     assert "0.912" in table
     assert "[0.886, 0.938]" in table

@@ -14,7 +14,7 @@ def test_settings_that_cannot_be_are_refused_when_built() -> None:
         {"learning_rate": 1e-3, "epochs": 1, "batch_size": 0},
     ):
         with pytest.raises(ConfigError):
-            StageConfig(**bad)  # type: ignore[arg-type]
+            StageConfig(**bad)
     with pytest.raises(ConfigError, match="float16"):
         preset("demo", dtype="float16")
     with pytest.raises(ConfigError, match="no preset"):

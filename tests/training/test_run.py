@@ -92,7 +92,7 @@ def test_the_first_dpo_loss_is_ln_2(make_run: MakeRun) -> None:
     trainer, _ = dpo.build_trainer(inputs, preferences)
     trainer.loss_weights = [1.0, 0.0]  # the SFT loss has no part in this
     batch = next(iter(trainer.get_train_dataloader()))
-    loss = trainer.compute_loss(trainer.model, batch)
+    loss = trainer.compute_loss(trainer.model, batch).detach()
     assert math.isclose(float(loss), math.log(2), abs_tol=1e-4)
 
 
