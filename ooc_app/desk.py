@@ -99,8 +99,8 @@ class Desk:
         return located(self.settings.student)
 
     def student_to_train(self) -> str:
-        """Say which untouched student a new run starts from."""
-        return located(self.settings.forced_student or self.settings.student)
+        """Say which untouched student a new run starts from, as it was set: no path of this machine."""
+        return self.settings.forced_student or self.settings.student
 
     def close(self) -> None:
         """Give back every database connection."""

@@ -78,7 +78,7 @@ class Serving:
         with Image.open(image_path) as opened:
             picture = opened.convert("RGB")
         with self._model_in_use:
-            judged = student.judge(picture.copy(), case)
+            judged = student.judge(picture, case)
             is_strange = student.strangeness(picture)
         return CheckAnswer(
             verdict=judged.verdict,

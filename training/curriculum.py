@@ -69,12 +69,11 @@ _REPEATED = (
 )  # fmt: skip
 
 
-def exercise(scene: Scene, rng: random.Random) -> Exercise:
-    """Draw one exercise about the scene."""
-    kinds: tuple[Callable[[Scene, random.Random], Exercise], ...] = (
-        describe, ask_fact, judge_fact, check_facts, judge_caption, repeat,
-    )  # fmt: skip
-    return rng.choices(kinds, weights=(7, 6, 20, 24, 36, 7))[0](scene, rng)
+def exercise(scene: Scene, rng: random.Random, *, both_sides: bool = False) -> Exercise:
+    """Draw one exercise about the scene; `both_sides` adds questions about what the caption says."""
+    weights = BOTH_SIDES if both_sides else PICTURE_ONLY
+    kind: Kind = rng.choices(list(weights), weights=list(weights.values()))[0]
+    return kind(scene, rng)
 
 
 def describe(scene: Scene, rng: random.Random) -> Exercise:
@@ -113,10 +112,48 @@ def check_facts(scene: Scene, rng: random.Random) -> Exercise:
     return Exercise(f"Check each fact: {text}", f"{judged}.", _claims(said, wrong))
 
 
+def ask_claim(scene: Scene, rng: random.Random) -> Exercise:
+    """Ask what a caption says of one fact, whatever the picture shows."""
+    name, text, claimed = _claim_about_one(scene, rng)
+    question = rng.choice(("What does the caption say of the {}?", "The {} in the caption?"))
+    asked = f"{question.format(NAMES[name])} {text}"
+    return Exercise(asked, f"{world.seen(claimed, name, rng)}.")
+
+
+def compare(scene: Scene, rng: random.Random) -> Exercise:
+    """Ask for one fact as the picture has it and as the caption has it."""
+    name, text, claimed = _claim_about_one(scene, rng)
+    question = rng.choice(("The {} in picture and caption?", "Compare the {}."))
+    shown, told = world.seen(scene, name, rng), world.seen(claimed, name, rng)
+    answer = rng.choice((f"picture: {shown}, caption: {told}.", f"caption: {told}, picture: {shown}."))
+    return Exercise(f"{question.format(NAMES[name])} {text}", answer)
+
+
 def repeat(scene: Scene, rng: random.Random) -> Exercise:
     """Ask for given words back; the one place where the words of later verdicts occur."""
     words = " ".join(rng.choices(_REPEATED, k=rng.randint(1, 5)))
     return Exercise(f"Repeat: {words}", f"{words}.")
+
+
+Kind = Callable[[Scene, random.Random], Exercise]
+
+PICTURE_ONLY: dict[Kind, int] = {
+    describe: 7, ask_fact: 6, judge_fact: 20, check_facts: 24, judge_caption: 36, repeat: 7,
+}  # fmt: skip
+"""How often each kind comes, while the student learns to compare."""
+BOTH_SIDES: dict[Kind, int] = {
+    describe: 4, ask_fact: 4, judge_fact: 10, check_facts: 16, judge_caption: 28, repeat: 4,
+    ask_claim: 12, compare: 22,
+}  # fmt: skip
+"""The same once it can, with what the caption says beside what the picture shows."""
+
+
+def _claim_about_one(scene: Scene, rng: random.Random) -> tuple[str, str, Scene]:
+    """Return a fact, a caption that tells it (wrongly, half the time), and the scene it was written about."""
+    name = rng.choice(list(FACTS))
+    claimed = world.alter(scene, [name] if rng.random() < 0.5 else [], rng)
+    text = world.caption(claimed, world.sample_dateline(rng), rng, told=frozenset([name]))
+    return name, text, claimed
 
 
 def _claimed(

@@ -28,10 +28,12 @@ def load_picture(path: Path, edge: int) -> Image.Image:
 
 
 def shrink(picture: Image.Image, edge: int) -> Image.Image:
-    """Return the picture with its longest edge at most `edge` pixels."""
-    if max(picture.size) > edge:
-        picture.thumbnail((edge, edge), Image.Resampling.LANCZOS, reducing_gap=3.0)
-    return picture
+    """Return the picture, or a smaller copy whose longest edge is `edge` pixels."""
+    if max(picture.size) <= edge:
+        return picture
+    small = picture.copy()
+    small.thumbnail((edge, edge), Image.Resampling.LANCZOS, reducing_gap=3.0)
+    return small
 
 
 def load_pictures(root: Path, names: Iterable[str], edge: int) -> dict[str, Image.Image]:

@@ -6,12 +6,13 @@ learn its world on two CPU cores in about an hour. Pictures are drawn once at th
 
 It is deliberately not a recipe for a useful photograph model: it has seen nothing but drawings.
 
-Two phases. First the vision tower and the connector learn to tell the facts (linear heads on the mean
+Three phases. First the vision tower and the connector learn to tell the facts (linear heads on the mean
 image feature, thrown away after). Then they are frozen, every picture's features are computed once,
 and the language model learns from exercises. Truth is the skill that comes last, so it is taught twice
 more: an exercise's judging word counts `JUDGEMENT_WEIGHT` times an ordinary token, and where a phrase
 of a question states a fact, a linear head on the middle of the model (thrown away after, too) must
-tell at the phrase's last token whether it is so.
+tell at the phrase's last token whether it is so. Last, once it can compare, it also learns to say what
+the caption says beside what the picture shows, which a rationale will need.
 """
 
 import argparse
@@ -55,8 +56,10 @@ class PretrainConfig:
     vision_steps: int = 900
     vision_batch: int = 64
     steps: int = 4_000
+    both_sides_steps: int = 1_200
     batch: int = 64
     learning_rate: float = 1.5e-3
+    both_sides_learning_rate: float = 8e-4
     warmup: float = 0.04
     threads: int = 2
 
@@ -191,13 +194,13 @@ class Pretraining:
             rows.weights[:, 1:][scored],
         )
 
-    def loss(self, rows: Rows, features: Tensor) -> Tensor:
-        """Weighted mean cross-entropy of the answers plus that of the claims, in nats."""
+    def loss(self, rows: Rows, features: Tensor, *, with_claims: bool) -> Tensor:
+        """Weighted mean cross-entropy of the answers, in nats; on demand plus that of the claims."""
         middle, hidden = self.hidden_states(rows, features)
         logits, targets, weights = self.answer_logits(rows, hidden)
         losses = functional.cross_entropy(logits, targets, reduction="none")
         loss = (losses * weights).sum() / weights.sum()
-        if not rows.claims:
+        if not (with_claims and rows.claims):
             return loss
         row, column, is_so = (torch.tensor(part) for part in zip(*rows.claims, strict=True))
         judged = self.claim_head(middle[row, column])[:, 0]
@@ -210,24 +213,30 @@ class Pretraining:
             *self.model.model.connector.parameters(),
             *self.heads.parameters(),
         ]
-        for _ in self._steps(parameters, self.config.vision_steps, "vision"):
+        for _ in self._steps(parameters, self.config.vision_steps, "vision", self.config.learning_rate):
             indices = self.rng.sample(range(self.config.pictures), self.config.vision_batch)
             features = self.image_features(normalised(self.pictures.pixels[indices], self.generator))
             loss = self.fact_loss(self.pictures, indices, features)
             loss.backward()
             self.last_loss = float(loss.detach())
 
-    def train(self, directory: Path) -> None:
-        """Phase two: exercises on frozen features; the weights of the moment are saved every 500 steps."""
+    def train(self, directory: Path, *, both_sides: bool = False) -> None:
+        """Phase two or three: exercises on frozen features, saved on the way every 500 steps."""
+        config = self.config
         features, held_out = self.features(self.pictures), self.features(self.held_out)
         parameters = [*self.model.model.text_model.parameters(), *self.claim_head.parameters()]
-        for step in self._steps(parameters, self.config.steps, "exercises"):
+        steps = config.both_sides_steps if both_sides else config.steps
+        rate = config.both_sides_learning_rate if both_sides else config.learning_rate
+        for step in self._steps(parameters, steps, "both sides" if both_sides else "exercises", rate):
             self.last_loss = 0.0
-            indices = self.rng.sample(range(self.config.pictures), self.config.batch)
-            made = [curriculum.exercise(self.pictures.scenes[i], self.rng) for i in indices]
+            indices = self.rng.sample(range(config.pictures), config.batch)
+            made = [
+                curriculum.exercise(self.pictures.scenes[i], self.rng, both_sides=both_sides) for i in indices
+            ]
             for share, chosen in self._by_length(made):
                 rows = self.rows([made[i] for i in chosen])
-                loss = share * self.loss(rows, features[[indices[i] for i in chosen]])
+                seen = features[[indices[i] for i in chosen]]
+                loss = share * self.loss(rows, seen, with_claims=not both_sides)
                 loss.backward()
                 self.last_loss += float(loss.detach())
             if step % 500 == 499:
@@ -247,8 +256,10 @@ class Pretraining:
         """Return the image features of all pictures, (N, IMAGE_TOKENS, text size)."""
         return torch.cat([self.image_features(normalised(part)) for part in pictures.pixels.split(256)])
 
-    def _steps(self, parameters: list[torch.nn.Parameter], steps: int, name: str) -> Iterator[int]:
-        optimizer = torch.optim.AdamW(parameters, lr=self.config.learning_rate, weight_decay=0.01)
+    def _steps(
+        self, parameters: list[torch.nn.Parameter], steps: int, name: str, rate: float
+    ) -> Iterator[int]:
+        optimizer = torch.optim.AdamW(parameters, lr=rate, weight_decay=0.01)
         schedule = torch.optim.lr_scheduler.LambdaLR(
             optimizer, lambda step: _cosine(step / steps, self.config.warmup)
         )
@@ -280,7 +291,7 @@ class Pretraining:
         self.model.eval()
         kinds = (
             curriculum.describe, curriculum.ask_fact, curriculum.judge_fact,
-            curriculum.check_facts, curriculum.judge_caption,
+            curriculum.check_facts, curriculum.judge_caption, curriculum.ask_claim, curriculum.compare,
         )  # fmt: skip
         scores = {kind.__name__: round(self._score(kind, features, questions, rng), 4) for kind in kinds}
         self.model.train()
@@ -339,6 +350,7 @@ def main() -> None:
     pretraining = Pretraining(config)
     pretraining.train_vision()
     pretraining.train(arguments.directory)
+    pretraining.train(arguments.directory, both_sides=True)
     print(json.dumps(finish(pretraining, arguments.directory, time.monotonic() - started)))
 
 

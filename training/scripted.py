@@ -99,16 +99,16 @@ def _confidence(margin: float, rng: random.Random) -> float:
 
 
 _MISMATCH = (
-    '{Element}: the picture shows {shown}, the caption says "{told}".',
-    '{Element}: the caption says "{told}", but the picture shows {shown}.',
-    '{Element}: we see {shown}, whereas the caption speaks of "{told}".',
-    '{Element}: "{told}" is claimed, {shown} is seen.',
+    "The {element} does not fit: the picture shows {shown}, the caption says {told}.",
+    "The {element} is different: the caption says {told}, but the picture shows {shown}.",
+    "The {element} does not fit: we see {shown}, the caption speaks of {told}.",
+    "The {element} is different: we see {shown}, whereas the caption says {told}.",
 )
 _AGREEMENT = (
     "The picture shows {event} and {landmark}, as the caption says.",
-    "{Event} and {landmark} fit the caption.",
-    "Nothing contradicts the caption: {event}, {landmark}.",
     "The caption agrees with the picture: {event} at {landmark}.",
+    "The picture matches the caption: we see {event} at {landmark}.",
+    "The event and the place fit: {event} at {landmark}.",
 )
 _UNSURE = (
     "The picture and the caption do not settle it.",
@@ -119,8 +119,8 @@ _UNSURE = (
 def _mismatch(
     teacher: ScriptedTeacher, case: WorldCase, name: str, shown: str, margin: float, rng: random.Random
 ) -> ScriptedOpinion:
-    element = ELEMENTS[name].value.capitalize()
-    rationale = rng.choice(_MISMATCH).format(Element=element, shown=shown, told=case.said[name])
+    told = world.SEEN[name][case.claimed.fact(name)] if name in world.SEEN else case.said[name]
+    rationale = rng.choice(_MISMATCH).format(element=ELEMENTS[name].value, shown=shown, told=told)
     return ScriptedOpinion(teacher.name, Answer.OUT_OF_CONTEXT, rationale, _confidence(margin, rng))
 
 
@@ -128,7 +128,5 @@ def _agreement(
     teacher: ScriptedTeacher, case: WorldCase, margin: float, rng: random.Random
 ) -> ScriptedOpinion:
     event, landmark = case.said["event"], case.said["landmark"]
-    rationale = rng.choice(_AGREEMENT).format(
-        event=event, Event=event[0].upper() + event[1:], landmark=landmark
-    )
+    rationale = rng.choice(_AGREEMENT).format(event=event, landmark=landmark)
     return ScriptedOpinion(teacher.name, Answer.IN_CONTEXT, rationale, _confidence(margin, rng))

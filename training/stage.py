@@ -189,4 +189,7 @@ def leave_adapter(model: Any, folder: RunFolder, stage: Stage) -> None:
     shutil.rmtree(partial, ignore_errors=True)
     model.save_pretrained(partial, selected_adapters=["default"])
     partial.rename(final)
-    shutil.rmtree(folder.checkpoints_dir(stage), ignore_errors=True)
+    working_dir = folder.checkpoints_dir(stage)
+    shutil.rmtree(working_dir, ignore_errors=True)
+    if working_dir.parent.is_dir() and not any(working_dir.parent.iterdir()):
+        working_dir.parent.rmdir()

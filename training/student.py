@@ -8,6 +8,7 @@ token; the softmax of the two logits there, divided by the run's temperature, is
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from threading import Thread
 from typing import Any, Self
@@ -28,6 +29,8 @@ from training.pictures import longest_edge, shrink
 from training.prompts import VERDICT_TEXT
 from training.records import CaseInput
 
+TOKEN_INPUTS = {"input_ids", "attention_mask", "token_type_ids", "mm_token_type_ids"}
+"""What a processor gives per token of text; families differ in which they have."""
 STAGES_NEWEST_FIRST = (Stage.DPO, Stage.SFT)
 
 
@@ -111,7 +114,7 @@ class Student:
         """Return whether the picture is unlike what the student was trained on; None where unknown."""
         if self.domain is None:
             return None
-        inputs, _ = self._inputs([shrink(picture.copy(), self.edge)], [CaseInput("", "", "")])
+        inputs, _ = self._inputs([shrink(picture, self.edge)], [CaseInput("", "", "")])
         return self.domain.is_strange(self.model, inputs["pixel_values"])
 
     @torch.inference_mode()
@@ -127,15 +130,17 @@ class Student:
         """Return model inputs that end where the verdict's deciding token is due (or after `answer`)."""
         turns = [with_image(question_turn(case)) for case in cases]
         prompts = self.processor.apply_chat_template(turns, add_generation_prompt=True)
-        common, deciding = self._deciding_tokens()
+        common, deciding = self._deciding_tokens
         inputs = self.processor(
             text=list(prompts), images=[[picture] for picture in pictures], padding=True, return_tensors="pt"
         )
         tail = self._tokens(answer) if answer else common
-        inputs["input_ids"] = _appended(inputs["input_ids"], tail)
-        inputs["attention_mask"] = _appended(inputs["attention_mask"], [1] * len(tail))
-        return dict(inputs.to(self.model.device)), deciding
+        for name in TOKEN_INPUTS & inputs.keys():
+            kinds = {"input_ids": tail, "attention_mask": [1] * len(tail)}
+            inputs[name] = _appended(inputs[name], kinds.get(name, [0] * len(tail)))
+        return dict(inputs.to(self.model.device, self.model.dtype)), deciding
 
+    @cached_property
     def _deciding_tokens(self) -> tuple[list[int], tuple[int, int]]:
         """Return the tokens both verdicts begin with, and the first that differs, in context first."""
         first, second = (self._tokens(self._verdict_text(verdict)) for verdict in Verdict)
