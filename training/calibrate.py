@@ -20,13 +20,18 @@ def sigmoid(odds: float) -> float:
 def fit_temperature(margins: Sequence[float], gold: Sequence[Verdict]) -> float:
     """Return the temperature, 0.25 to 20, that makes the log-odds of out of context most likely.
 
-    1 where there is nothing to fit on.
+    1 where there is nothing to fit on. Targets are (n + 1) / (n + 2) instead of 1 (Platt 1999, section
+    2.2): without that, a student that errs on none of n cases would be called infinitely sure.
     """
     if not margins:
         return 1.0
     odds = np.asarray(margins) * np.where([v == Verdict.OUT_OF_CONTEXT for v in gold], 1.0, -1.0)
+    sure = (len(odds) + 1) / (len(odds) + 2)
     temperatures = np.geomspace(0.25, 20, 200)
-    losses = [np.logaddexp(0, -odds / temperature).mean() for temperature in temperatures]
+    losses = [
+        (sure * np.logaddexp(0, -odds / t) + (1 - sure) * np.logaddexp(0, odds / t)).mean()
+        for t in temperatures
+    ]
     return round(float(temperatures[int(np.argmin(losses))]), 4)
 
 

@@ -62,7 +62,7 @@ def run(inputs: StageInputs, preferences: list[Preference]) -> None:
     """Train and leave the adapter in `dpo/`. Raises StageStopped where it was asked to stop."""
     trainer, progress = build_trainer(inputs, preferences)
     train(trainer, progress, inputs.folder.checkpoints_dir(Stage.DPO))
-    leave_adapter(trainer.model, inputs.folder, Stage.DPO)
+    leave_adapter(trainer.model, inputs, Stage.DPO)
 
 
 def _other(verdict: Verdict) -> Verdict:

@@ -8,7 +8,7 @@ SKILLS = {
     "judge_fact": "is this fact true?",
     "check_facts": "which facts of this caption are true? (share of answer tokens)",
     "judge_caption": "is this whole caption true?",
-    "ask_claim": "what does the caption say of one fact? (share of answer tokens; several wordings are right)",
+    "ask_claim": "tell what the caption says of one fact (share of tokens; several wordings are right)",
     "compare": "one fact in picture and caption (share of answer tokens; several wordings are right)",
 }
 
@@ -48,9 +48,10 @@ Apache-2.0.
 {config["vision_steps"]} steps of {config["vision_batch"]} pictures for the vision tower (tell the five
 facts), then {config["steps"]:,} steps of {config["batch"]} exercises for the language model, then
 {config["both_sides_steps"]:,} that also ask what the caption says; AdamW, peak learning rate
-{config["learning_rate"]} and {config["both_sides_learning_rate"]}, cosine; {report["seconds"] // 60} minutes on
-{config["threads"]} CPU cores. `make student` does it again; the shipped weights were made in these phases
-one after another, the later ones from the 16-bit weights of the earlier.
+{config["learning_rate"]} and {config["both_sides_learning_rate"]}, cosine;
+{report["seconds"] // 60} minutes on {config["threads"]} CPU cores.
+`make student` does it again; the shipped weights were made in these phases one after another, the
+later ones from the 16-bit weights of the earlier.
 
 ## Held out
 

@@ -58,4 +58,4 @@ def run(inputs: StageInputs, targets: list[Target]) -> None:
     """Train and leave the adapter in `sft/`. Raises StageStopped where it was asked to stop."""
     trainer, progress = build_trainer(inputs, targets)
     train(trainer, progress, inputs.folder.checkpoints_dir(Stage.SFT))
-    leave_adapter(trainer.model, inputs.folder, Stage.SFT)
+    leave_adapter(trainer.model, inputs, Stage.SFT)

@@ -183,8 +183,10 @@ def newest_checkpoint(working_dir: Path) -> Path | None:
     return None
 
 
-def leave_adapter(model: Any, folder: RunFolder, stage: Stage) -> None:
+def leave_adapter(model: Any, inputs: StageInputs, stage: Stage) -> None:
     """Save the adapter as the stage's result and drop the checkpoints that led to it."""
+    folder = inputs.folder
+    model.peft_config["default"].base_model_name_or_path = inputs.config.student  # no path of this machine
     final, partial = folder.adapter_dir(stage), folder.path / f"{stage.value}.partial"
     shutil.rmtree(partial, ignore_errors=True)
     model.save_pretrained(partial, selected_adapters=["default"])

@@ -45,11 +45,16 @@ def test_the_interval_resamples_groups_and_not_cases() -> None:
 
 
 def test_a_temperature_cools_a_student_that_is_too_sure() -> None:
-    margins = [4.0] * 8 + [-4.0] * 2
-    gold = [Verdict.OUT_OF_CONTEXT] * 10
+    margins = [4.0] * 800 + [-4.0] * 200
+    gold = [Verdict.OUT_OF_CONTEXT] * 1000
     temperature = fit_temperature(margins, gold)
     assert sigmoid(4 / temperature) == pytest.approx(0.8, abs=0.01)
     assert fit_temperature([], []) == 1.0
+
+
+def test_a_student_that_never_errs_is_not_called_infinitely_sure() -> None:
+    temperature = fit_temperature([4.0] * 98, [Verdict.OUT_OF_CONTEXT] * 98)
+    assert sigmoid(4 / temperature) == pytest.approx(0.99, abs=0.002)
 
 
 def test_calibration_error_is_the_gap_between_said_and_true() -> None:

@@ -30,8 +30,7 @@ def test_the_same_scene_and_seed_make_the_same_picture() -> None:
 def test_every_value_of_every_fact_changes_the_picture(fact: str) -> None:
     scene = world.Scene("market", "castle", "day", "clear", "few")
     pictures = {
-        drawing.draw(replace(scene, **{fact: value}), 5, height=64).tobytes()
-        for value in world.FACTS[fact]
+        drawing.draw(replace(scene, **{fact: value}), 5, height=64).tobytes() for value in world.FACTS[fact]
     }
     assert len(pictures) == len(world.FACTS[fact])
 
