@@ -246,8 +246,8 @@ def _new_case(case: WorldCase, image: NewImage) -> NewCase:
         split=case.split,
         group=case.group,
         source=case.source,
-        date=case.dateline.date,
-        place=case.dateline.town,
+        date=case.dateline.date if case.tells_dateline else None,
+        place=case.dateline.town if case.tells_dateline else None,
         opinions=said,
     )
 

@@ -132,7 +132,8 @@ class WorldCase:
 
     `scene` is what `drawing.draw(scene, picture_seed)` shows; `claimed` is the scene its caption was
     written about, equal to `scene` in context. `said` holds the caption's own words for each fact it
-    tells. `group` is shared by the cases of one picture.
+    tells. Half the cases come with claimed date and place, half without, as people ask. `group` is
+    shared by the cases of one picture.
     """
 
     id: str
@@ -144,6 +145,7 @@ class WorldCase:
     dateline: Dateline
     caption: str
     said: dict[str, str]
+    tells_dateline: bool
     source: str
     gold: Verdict = field(init=False)
 
@@ -253,5 +255,6 @@ def _pair(seed: int, number: int, split: Split, rng: random.Random) -> Iterator[
             dateline=dateline,
             caption=text,
             said=said,
+            tells_dateline=rng.random() < 0.5,
             source=rng.choice(SOURCES),
         )
