@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from training.records import CaseInput
     from training.student import Student
 
-DEMO_DOMAIN_NOTE = (
-    "This student knows only the drawn pictures of the demo world. This picture is not one of them, "
-    "so treat the answer as a guess."
+OUTSIDE_DOMAIN = (
+    "This student knows only the pictures of the {domain}. This picture is not one of them, so treat the "
+    "answer as a guess."
 )
 
 
@@ -80,12 +80,13 @@ class Serving:
         with self._model_in_use:
             judged = student.judge(picture, case)
             is_strange = student.strangeness(picture)
+        domain = student.domain.name if student.domain else None
         return CheckAnswer(
             verdict=judged.verdict,
             probability=round(judged.probability, 4),
             student=student.name,
-            domain=student.domain.name if student.domain else None,
-            warning=DEMO_DOMAIN_NOTE if is_strange else None,
+            domain=domain,
+            warning=OUTSIDE_DOMAIN.format(domain=domain) if is_strange else None,
             words=in_words(judged.verdict, judged.probability),
         )
 

@@ -165,7 +165,7 @@ def _write(run_dir: Path, gathered: _Gathered, config: DistilConfig, images_dir:
     for sha256, image in gathered.images.items():
         _link(shown_copy(sha256, images_dir), run_dir / image)
     pairs = preferences(
-        _two_sided(gathered.settled), max_per_case=config.dpo.max_pairs_per_case, seed=config.seed
+        _two_sided(gathered.settled), max_per_case=config.dpo.max_preferences_per_case, seed=config.seed
     )
     write_records(run_dir / "sft.jsonl", gathered.targets)
     write_records(run_dir / "preferences.jsonl", pairs)

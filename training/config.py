@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from db.vocabulary import PREFERENCES_PER_CASE
+
 LANGUAGE_MODEL = (
     r".*(?:text_model|language_model)\..*(?:q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
 )
@@ -64,7 +66,7 @@ class DpoConfig(StageConfig):
 
     beta: float = 0.1
     sft_weight: float = 1.0
-    max_pairs_per_case: int = 4
+    max_preferences_per_case: int = PREFERENCES_PER_CASE
 
 
 @dataclass(frozen=True, slots=True)

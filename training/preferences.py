@@ -12,7 +12,7 @@ import random
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from db.vocabulary import Answer, Verdict
+from db.vocabulary import PREFERENCES_PER_CASE, Answer, Verdict
 from training.records import CaseInput, Preference, Target
 
 
@@ -58,7 +58,9 @@ class SettledCase:
         return not (self.chosen() and self.rejected())
 
 
-def preferences(settled: Iterable[SettledCase], *, max_per_case: int = 4, seed: int = 0) -> list[Preference]:
+def preferences(
+    settled: Iterable[SettledCase], *, max_per_case: int = PREFERENCES_PER_CASE, seed: int = 0
+) -> list[Preference]:
     """Pair right with wrong rationales, case by case, in the order given.
 
     The preferences kept of a case with more than `max_per_case` are drawn with `seed`, after those

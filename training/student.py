@@ -40,7 +40,6 @@ class Judgement:
 
     verdict: Verdict
     probability: float
-    out_of_context: float
 
 
 class Student:
@@ -94,7 +93,7 @@ class Student:
         margin = self.margins([shrink(picture, self.edge)], [case])[0]
         out = sigmoid(margin / self.temperature)
         verdict = Verdict.OUT_OF_CONTEXT if out >= 0.5 else Verdict.IN_CONTEXT
-        return Judgement(verdict, max(out, 1 - out), out)
+        return Judgement(verdict, max(out, 1 - out))
 
     def rationale(
         self, picture: Image.Image, case: CaseInput, verdict: Verdict, *, max_tokens: int = 160

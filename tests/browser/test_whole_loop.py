@@ -76,7 +76,6 @@ def test_rule_undo_distil_promote_and_check(demo_page: Page, demo_desk: Desk) ->
         assert [(one.name, one.rulings) for one in runs] == [(name, 2)]
         assert session.scalars(sa.select(Promotion.run_id)).all() == [runs[0].id]
         assert "promote" in session.scalars(sa.select(Event.action)).all()
-        demo_page.wait_for_function("document.querySelector('#check-panel')", timeout=MINUTES)
     for _ in range(50):
         with demo_desk.sessions() as session:
             checks = session.scalars(sa.select(Check)).all()

@@ -69,8 +69,8 @@ def test_the_scripted_teachers_err_as_real_ones_do() -> None:
 
 def test_pretraining_never_shows_the_verdict_task() -> None:
     rng = random.Random(0)
-    for _ in range(3_000):
-        made = curriculum.exercise(world.sample_scene(rng), rng)
+    for number in range(3_000):
+        made = curriculum.exercise(world.sample_scene(rng), rng, both_sides=number % 2 == 1)
         assert QUESTION not in made.question
         for text in VERDICT_TEXT.values():
             assert made.question.startswith("Repeat:") or text.lower() not in made.question.lower()
