@@ -12,8 +12,9 @@ from functools import cache
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from db.cases import UnknownCaseError, agree, opinion_counts
+from db.cases import agree, opinion_counts
 from db.models import Case, Event, Queued, Ruling, Skip, UtcDateTime, is_current
+from db.views import UnknownCaseError
 from db.vocabulary import LEASE, QueueReason, Split
 
 # A statement built once is compiled once; sessions hold no rows of the queue that would need telling.

@@ -15,9 +15,9 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from db.cases import UnknownCaseError
 from db.models import Annotator, Case, Event, Opinion, Ruling, is_current
 from db.queue import close, midnight, reopen
+from db.views import UnknownCaseError
 from db.vocabulary import RUSHED_SECONDS, UNDOABLE_RULINGS, Answer, Element, Role, Split
 
 

@@ -17,7 +17,6 @@ from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
-from db.cases import UnknownCaseError, case_view, case_views
 from db.engine import write_session
 from db.models import Case, Ruling
 from db.queue import claim, skip
@@ -32,6 +31,7 @@ from db.rulings import (
     rule,
     undo,
 )
+from db.views import UnknownCaseError, case_view, case_views
 from db.vocabulary import Answer, Element, Role
 from ooc_app import demo, render
 from ooc_app.auth import Asker, NotAllowedError, Person, now, require

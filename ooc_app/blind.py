@@ -9,8 +9,8 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from db.cases import CaseView, OpinionView
 from db.models import Ruling
+from db.views import CaseView, OpinionView
 from db.vocabulary import TeacherKind
 from ooc_app import render
 

@@ -20,10 +20,11 @@ from typing import Any
 import sqlalchemy as sa
 
 from db import queue
-from db.cases import NewCase, NewImage, NewOpinion, add_cases, case_view
+from db.cases import NewCase, NewImage, NewOpinion, add_cases
 from db.engine import write_session
 from db.models import Case
 from db.rulings import NewRuling, ensure_annotator, rule
+from db.views import case_view
 from db.vocabulary import Answer, Role, TeacherKind, Verdict
 from ooc_app import promotion, runner, snapshot
 from ooc_app.desk import Desk

@@ -20,10 +20,10 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from db.cases import CaseView, OpinionView, case_views
 from db.engine import write_session
 from db.models import Case, Opinion as OpinionRow, Ruling, Run, is_current
 from db.rulings import settled_query
+from db.views import CaseView, OpinionView, case_views
 from db.vocabulary import Answer, Split, Verdict
 from ooc_app.desk import Desk
 from ooc_app.intake.images import ImageRefusedError, UnknownImageError, shown_copy

@@ -12,15 +12,13 @@ from db.cases import (
     NewEvidence,
     NewImage,
     NewOpinion,
-    UnknownCaseError,
     add_cases,
     agree,
-    case_view,
-    case_views,
     opinion_counts,
 )
 from db.engine import write_session
 from db.models import Case, Event, Opinion
+from db.views import UnknownCaseError, case_view, case_views
 from db.vocabulary import Answer, EvidenceKind, Split, TeacherKind, Verdict
 
 IMAGE = NewImage("a" * 64, "JPEG", 640, 480, 1000)

@@ -8,11 +8,12 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Session, sessionmaker
 
-from db.cases import NewCase, NewImage, NewOpinion, UnknownCaseError, add_cases
+from db.cases import NewCase, NewImage, NewOpinion, add_cases
 from db.engine import write_session
 from db.models import Queued
 from db.queue import _free, claim, fill, queued, release, skip
 from db.rulings import NewRuling, ensure_annotator, recent, rule, rulings_today, undo
+from db.views import UnknownCaseError
 from db.vocabulary import LEASE, Answer, QueueReason, Split
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -6,7 +6,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.orm import Session, sessionmaker
 
-from db.cases import NewCase, NewOpinion, UnknownCaseError, add_cases
+from db.cases import NewCase, NewOpinion, add_cases
 from db.engine import write_session
 from db.models import Annotator, Event, Ruling
 from db.queue import claim, queued
@@ -24,6 +24,7 @@ from db.rulings import (
     settled_query,
     undo,
 )
+from db.views import UnknownCaseError
 from db.vocabulary import UNDOABLE_RULINGS, Answer, Element, Role, Split
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from db.cases import case_view
 from db.models import Ruling, is_current
+from db.views import case_view
 from db.vocabulary import Answer, Element
 from ooc_app.adjudicate import (
     Said,

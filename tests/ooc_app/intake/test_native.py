@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from db.cases import CaseView, case_views
 from db.models import Case, Image, Opinion, Queued
+from db.views import CaseView, case_views
 from db.vocabulary import Answer, Split, Verdict
 from ooc_app.desk import Desk
 from ooc_app.intake import importing, native

@@ -1,0 +1,1 @@
+"""The command line, a module for each group of commands; `ooc_app/__main__.py` puts them together."""

@@ -1,0 +1,93 @@
+"""`distil`, `promote`, `rollback` and `demo`: runs, and whose student is served."""
+
+import argparse
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from ooc_app import demo, promotion, runner, snapshot
+from ooc_app.commands.terminal import Add, saying, tell
+from ooc_app.desk import Desk
+from training.config import PRESETS, load_config
+from training.prompts import VERDICT_TEXT
+from training.report import table_rows
+
+
+def add_commands(add: Add) -> None:
+    """Add `distil`, `promote`, `rollback` and `demo`."""
+    distil = add("distil", distil_command)
+    chosen = distil.add_mutually_exclusive_group()
+    chosen.add_argument("--config", type=Path, help="a config.json as run folders hold it")
+    chosen.add_argument("--preset", choices=tuple(PRESETS), default="demo")
+    distil.add_argument("--run", dest="run_name", help="name of the run (default: the time)")
+    distil.add_argument("--resume", metavar="RUN", help="go on with a run that was stopped or killed")
+    distil.add_argument("--dry-run", action="store_true", help="say what would be frozen, and stop")
+    add("promote", promote_command).add_argument("promoted", metavar="RUN")
+    add("rollback", rollback_command)
+    add("demo", demo_command).add_argument("--seed", type=int, default=0)
+
+
+def distil_command(desk: Desk, given: argparse.Namespace) -> int:
+    """Freeze a snapshot and run both stages on it, or resume a run."""
+    run_dir = desk.runs_dir / given.resume if given.resume else None
+    if run_dir is None:
+        config = load_config(given.config) if given.config else snapshot.recipe(desk, given.preset)
+        summary = snapshot.preview(desk)
+        tell(given, "snapshot", asdict(summary))
+        if given.dry_run:
+            return 0
+        run_dir = snapshot.freeze(desk, name=given.run_name, config=config)
+    runner.start(desk, run_dir)
+    view = demo.watched(run_dir, saying(given))
+    if view.report is None:
+        print(f"The run {view.name} is {view.status}: {view.why}.", file=sys.stderr)
+        return 1
+    _show_report(view.report, given)
+    return 0
+
+
+def promote_command(desk: Desk, given: argparse.Namespace) -> int:
+    """Serve a run's student."""
+    promotion.promote(desk, given.promoted)
+    print(f"{given.promoted} is served now; `rollback` goes back.")
+    return 0
+
+
+def rollback_command(desk: Desk, given: argparse.Namespace) -> int:
+    """Serve again what was served before."""
+    promotion.rollback(desk)
+    print(f"{promotion.served(desk)} is served again.")
+    return 0
+
+
+def demo_command(desk: Desk, given: argparse.Namespace) -> int:
+    """Run the whole loop on the demo desk."""
+    report = demo.run_loop(desk, seed=given.seed, say=saying(given, quiet=given.json))
+    if given.json:
+        print(json.dumps(report))
+        return 0
+    _show_report(report, given)
+    answer = report["check"]
+    verdict = VERDICT_TEXT[answer["verdict"]]
+    print(f'\nOne check: "{answer["caption"]}"')
+    print(f"  {verdict} ({answer['probability']:.2f}). {answer['rationale']}")
+    return 0
+
+
+def _show_report(report: dict[str, Any], given: argparse.Namespace) -> None:
+    if given.json:
+        print(json.dumps(report))
+        return
+    print(f"{'':34}accuracy   95 % interval")
+    for label, scored in table_rows(report):
+        low, high = scored["interval"]
+        print(f"{label:34}{scored['accuracy']:8.3f}   {low:.3f} to {high:.3f}")
+    seconds = report["seconds"]
+    print(
+        f"\n{report['rulings']} rulings on {report['training_cases']} training cases "
+        f"({report['rulings_share']:.1%}), {report['held_out_cases']} held-out cases; "
+        f"stage 1 {seconds.get('sft', 0):.0f} s, "
+        f"stage 2 {seconds.get('dpo', 0):.0f} s."
+    )
