@@ -1,26 +1,32 @@
-"""Put cases with their opinions on the desk, and read them back whole.
+"""Put cases with their opinions on the desk.
 
 An import is idempotent: what is there already is left alone, a changed opinion becomes a new
-version of it, and a picture or gold verdict that an earlier import lacked is filled in. A caption
-never changes under rulings that were made on it: give the case another id instead.
+version of it, and what an earlier import lacked (a picture, a gold verdict, a source ...) is filled
+in. A caption never changes under rulings that were made on it: give the case another id instead.
+Everything derived from cases and opinions (`derived.py`) is right when the transaction commits.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from db.models import Base, Case, Event, Evidence, Image, Opinion, Teacher
-from db.vocabulary import Answer, EvidenceKind, Split, TeacherKind, Verdict
+from db import kinds, queue, texts
+from db.bulk import insert_all, insert_missing, new_ids
+from db.derived import restand, strata_of
+from db.models import Case, Event, Evidence, Image, Opinion, Teacher
+from db.standing import Standing
+from db.vocabulary import Answer, Element, EvidenceKind, Split, TeacherKind, Verdict
 
-T = TypeVar("T")
 Row = sa.Row[*tuple[Any, ...]]
 
-_AS_GIVEN = ("external_id", "caption", "gold", "split", "source", "url", "date", "place")
-BATCH = 500  # cases looked up in one statement; SQLite takes at most 32,766 parameters
+BATCH: Final = 500  # cases looked up in one statement; SQLite takes at most 32,766 parameters
+_FILLED_IN: Final = ("gold", "group", "source", "url", "date", "place", "note")  # where an import lacked them
+_TEXTS: Final = {"source", "place"}  # those of them that are searched
 
 
 @dataclass(frozen=True)
@@ -53,6 +59,7 @@ class NewOpinion:
     verdict: Answer
     rationale: str = ""
     confidence: float | None = None  # 0 to 1
+    elements: tuple[Element, ...] | None = None  # what does not fit; None where the teacher was not asked
 
 
 @dataclass(frozen=True)
@@ -69,17 +76,18 @@ class NewCase:
     url: str | None = None
     date: str | None = None
     place: str | None = None
+    note: str | None = None  # for people; never shown to a model
     evidence: tuple[NewEvidence, ...] = ()
     opinions: tuple[NewOpinion, ...] = ()
 
 
 @dataclass(frozen=True)
 class Added:
-    """What `add_cases` changed. `differing` cases are there with another caption, image or gold."""
+    """What `add_cases` changed. `differing` cases are there with another caption, image, split or fact."""
 
     cases: int = 0
     opinions: int = 0  # new ones and new versions
-    completed: int = 0  # got the image or gold verdict they lacked
+    completed: int = 0  # got an image, a gold verdict or another fact they lacked
     unchanged: int = 0  # nothing about them was new
     differing: int = 0  # left as they were
 
@@ -91,6 +99,15 @@ class Added:
             self.unchanged + other.unchanged,
             self.differing + other.differing,
         )
+
+
+@dataclass(frozen=True)
+class OpinionsAdded:
+    """What `add_opinions` did."""
+
+    added: int = 0  # new ones and new versions
+    unchanged: int = 0
+    unknown: tuple[str, ...] = ()  # ids that no case of the data set has
 
 
 def add_cases(
@@ -115,31 +132,31 @@ def add_cases(
     return added
 
 
-def opinion_counts(case_id: int | None = None) -> sa.Subquery:
-    """Count each case's current opinions: `case_id`, `opinions`, `in_context`, `out_of_context`."""
-    query = (
-        sa.select(
-            Opinion.case_id,
-            sa.func.count().label("opinions"),
-            _count_of(Answer.IN_CONTEXT).label("in_context"),
-            _count_of(Answer.OUT_OF_CONTEXT).label("out_of_context"),
-        )
-        .where(Opinion.current)
-        .group_by(Opinion.case_id)
-    )
-    if case_id is not None:
-        query = query.where(Opinion.case_id == case_id)
-    return query.subquery("counts")
-
-
-def agree(counts: sa.Subquery) -> sa.ColumnElement[bool]:
-    """Hold where all opinions of `opinion_counts` carry one verdict; `unsure` carries none."""
-    columns = counts.c
-    return sa.or_(columns.opinions == columns.in_context, columns.opinions == columns.out_of_context)
-
-
-def _count_of(answer: Answer) -> sa.ColumnElement[int]:
-    return sa.func.sum(sa.case((Opinion.verdict == answer, 1), else_=0))
+def add_opinions(
+    session: Session,
+    dataset: str,
+    opinions: Mapping[str, NewOpinion],
+    *,
+    prompt_version: str = "recorded",
+    teacher_kind: TeacherKind = TeacherKind.RECORDED,
+    now: datetime | None = None,
+) -> OpinionsAdded:
+    """Add what a teacher said of cases that are on the desk, by their external ids. Wants a write session."""
+    now = now or datetime.now(UTC)
+    teachers = _teacher_ids(session, {opinion.teacher for opinion in opinions.values()}, teacher_kind)
+    added, ids = 0, dict[str, int]()
+    external_ids = sorted(opinions)
+    for start in range(0, len(external_ids), BATCH):
+        found = _find(session, dataset, external_ids[start : start + BATCH])
+        said = {(row.id, teachers[opinions[key].teacher]): opinions[key] for key, row in found.items()}
+        fresh = _fresh(session, said, prompt_version)
+        _change(session, {case_id for case_id, _ in fresh}, {}, fresh, prompt_version, now)
+        ids.update({key: row.id for key, row in found.items()})
+        added += len(fresh)
+    if added:
+        detail = {"dataset": dataset, "opinions": added}
+        session.execute(sa.insert(Event), {"at": now, "action": "add_opinions", "detail": detail})
+    return OpinionsAdded(added, len(ids) - added, tuple(key for key in external_ids if key not in ids))
 
 
 def _batches(records: Iterable[NewCase]) -> Iterator[dict[str, NewCase]]:
@@ -157,109 +174,193 @@ def _batches(records: Iterable[NewCase]) -> Iterator[dict[str, NewCase]]:
 def _add_batch(
     session: Session, dataset: str, batch: dict[str, NewCase], teacher_kind: TeacherKind, now: datetime
 ) -> Added:
-    _add_images(session, [record.image for record in batch.values() if record.image])
+    images = {record.image.sha256: vars(record.image) for record in batch.values() if record.image}
+    insert_missing(session, Image, list(images.values()))
     known = _find(session, dataset, batch)
+    named = {opinion.teacher for record in batch.values() for opinion in record.opinions}
+    teachers = _teacher_ids(session, named, teacher_kind)
     new = [record for key, record in batch.items() if key not in known]
-    _insert(session, Case, [_case_row(dataset, record, now) for record in new])
-    ids = {key: row.id for key, row in (_find(session, dataset, batch) if new else known).items()}
-    _insert(
-        session,
-        Evidence,
-        [{"case_id": ids[record.external_id], **vars(found)} for record in new for found in record.evidence],
-    )
-    said = {
-        (ids[key], opinion.teacher): opinion for key, record in batch.items() for opinion in record.opinions
+    said = _add_new(session, dataset, new, teachers, now)
+    repeated = {
+        (known[key].id, teachers[opinion.teacher]): opinion
+        for key, record in batch.items()
+        if key in known
+        for opinion in record.opinions
     }
-    fresh = _add_opinions(session, said, teacher_kind, now)
-    completed = {key for key, row in known.items() if _complete(session, row, batch[key])}
-    differing = {key for key, row in known.items() if _differs(row, batch[key])}
-    touched = completed | differing | {key for key in known if ids[key] in set(fresh)}
-    return Added(len(new), len(fresh), len(completed), len(known.keys() - touched), len(differing))
+    fresh = _fresh(session, repeated, "recorded") if repeated else {}
+    missing = {row.id: facts for key, row in known.items() if (facts := _missing(row, batch[key]))}
+    touched = missing.keys() | {case_id for case_id, _ in fresh}
+    _change(session, touched, missing, fresh, "recorded", now)
+    differing = {row.id for key, row in known.items() if _differs(row, batch[key])}
+    unchanged = len({row.id for row in known.values()} - touched - differing)
+    return Added(len(new), said + len(fresh), len(missing), unchanged, len(differing))
 
 
-def _add_images(session: Session, images: list[NewImage]) -> None:
-    new = {image.sha256: image for image in images}
-    for sha256 in session.scalars(sa.select(Image.sha256).where(Image.sha256.in_(list(new)))).all():
-        del new[sha256]
-    _insert(session, Image, [vars(image) for image in new.values()])
+def _add_new(
+    session: Session, dataset: str, new: Sequence[NewCase], teachers: Mapping[str, int], now: datetime
+) -> int:
+    """Add cases that are not there with all that belongs to them; return how many opinions they have."""
+    if not new:
+        return 0
+    ids = new_ids(session, Case, len(new))
+    said = [{teachers[opinion.teacher]: opinion for opinion in record.opinions} for record in new]
+    stand = [_new_standing(*one) for one in zip(ids, new, said, strict=True)]
+    kind_ids = kinds.kind_ids(session, {one.traits for one in stand})
+    rows = [
+        (
+            case_id, dataset, record.external_id, record.image.sha256 if record.image else None,
+            record.caption, record.gold, record.split, record.group, record.source, record.url, record.date,
+            record.place, record.note, kind_ids[one.traits], now,
+        )
+        for case_id, record, one in zip(ids, new, stand, strict=True)
+    ]  # fmt: skip
+    insert_all(session, Case, _CASE, rows)
+    found = [
+        (case_id, one.kind, one.title, one.url, one.date, one.text)
+        for case_id, record in zip(ids, new, strict=True)
+        for one in record.evidence
+    ]
+    insert_all(session, Evidence, ("case_id", "kind", "title", "url", "date", "text"), found)
+    opinions = {(case_id, who): one for case_id, by in zip(ids, said, strict=True) for who, one in by.items()}
+    _insert_opinions(session, opinions, "recorded", now)
+    texts.index(
+        session,
+        [(case_id, (one.caption, one.place, one.source)) for case_id, one in zip(ids, new, strict=True)],
+    )
+    kinds.count_kinds(session, Counter(kind_ids[one.traits] for one in stand))
+    kinds.count_strata(session, strata_of(stand))
+    queue.place(session, stand, now)
+    return len(opinions)
+
+
+_CASE: Final = (
+    "id", "dataset", "external_id", "image_sha256", "caption", "gold", "split", "group_key", "source", "url",
+    "date", "place", "note", "kind_id", "created_at",
+)  # fmt: skip
+
+
+def _new_standing(case_id: int, record: NewCase, said: Mapping[int, NewOpinion]) -> Standing:
+    pattern = kinds.pattern_of({teacher: opinion.verdict for teacher, opinion in said.items()})
+    traits = kinds.Traits(record.split, record.image is not None, record.gold or "", pattern)
+    elements = frozenset(element for opinion in said.values() for element in opinion.elements or ())
+    return Standing(case_id, traits, record.source, elements)
+
+
+def _change(
+    session: Session,
+    case_ids: Iterable[int],
+    missing: Mapping[int, dict[str, Any]],
+    fresh: Mapping[tuple[int, int], NewOpinion],
+    prompt_version: str,
+    now: datetime,
+) -> None:
+    """Fill in facts and add new versions of opinions, and all that follows for these cases."""
+    changed = sorted(case_ids)
+    if not changed:
+        return
+    before = strata_of(restand(session, changed, now))
+    for case_id, facts in missing.items():
+        _fill_in(session, case_id, facts)
+    if fresh:
+        superseded = sa.tuple_(Opinion.case_id, Opinion.teacher_id).in_(list(fresh))
+        session.execute(
+            sa.update(Opinion).where(superseded, Opinion.current).values(current=False),
+            execution_options={"synchronize_session": False},
+        )
+        _insert_opinions(session, fresh, prompt_version, now)
+    change = strata_of(restand(session, changed, now))
+    change.subtract(before)
+    kinds.count_strata(session, change)
+
+
+def _fill_in(session: Session, case_id: int, facts: dict[str, Any]) -> None:
+    query = sa.select(Case.caption, Case.place, Case.source).where(Case.id == case_id)
+    before = session.execute(query).one()
+    session.execute(
+        sa.update(Case).where(Case.id == case_id).values(facts),
+        execution_options={"synchronize_session": False},
+    )
+    if _TEXTS & facts.keys():
+        texts.index_again(session, case_id, before.tuple(), session.execute(query).one().tuple())
+
+
+def _fresh(
+    session: Session, said: Mapping[tuple[int, int], NewOpinion], prompt_version: str
+) -> dict[tuple[int, int], NewOpinion]:
+    """Return the opinions, by case and teacher, that are not on the desk as they are."""
+    said_now = (
+        Opinion.verdict,
+        Opinion.confidence,
+        Opinion.rationale,
+        Opinion.elements,
+        Opinion.prompt_version,
+    )
+    query = sa.select(Opinion.case_id, Opinion.teacher_id, *said_now).where(
+        Opinion.current, Opinion.case_id.in_(sorted({case_id for case_id, _ in said}))
+    )
+    known = {
+        (case_id, teacher_id): (verdict, confidence, rationale, elements and tuple(elements), version)
+        for case_id, teacher_id, verdict, confidence, rationale, elements, version in session.execute(query)
+    }
+    return {
+        key: one
+        for key, one in said.items()
+        if known.get(key)
+        != (one.verdict, one.confidence, one.rationale, one.elements or None, prompt_version)
+    }
+
+
+def _insert_opinions(
+    session: Session, said: Mapping[tuple[int, int], NewOpinion], prompt_version: str, now: datetime
+) -> None:
+    rows = [
+        (
+            case_id, teacher_id, prompt_version, one.verdict, one.confidence, one.rationale,
+            list(one.elements) if one.elements else None, True, now,
+        )
+        for (case_id, teacher_id), one in said.items()
+    ]  # fmt: skip
+    columns = ("case_id", "teacher_id", "prompt_version", "verdict", "confidence", "rationale")
+    insert_all(session, Opinion, (*columns, "elements", "current", "created_at"), rows)
 
 
 def _find(session: Session, dataset: str, external_ids: Iterable[str]) -> dict[str, Row]:
-    columns = (Case.id, Case.external_id, Case.caption, Case.image_sha256, Case.gold)
+    columns = (
+        Case.id, Case.external_id, Case.caption, Case.image_sha256, Case.gold, Case.split,
+        Case.group_key.label("group"), Case.source, Case.url, Case.date, Case.place, Case.note,
+    )  # fmt: skip
     query = sa.select(*columns).where(Case.dataset == dataset, Case.external_id.in_(list(external_ids)))
     return {row.external_id: row for row in session.execute(query)}
 
 
-def _case_row(dataset: str, record: NewCase, now: datetime) -> dict[str, Any]:
-    row = {column: getattr(record, column) for column in _AS_GIVEN}
-    sha256 = record.image.sha256 if record.image else None
-    return {**row, "dataset": dataset, "image_sha256": sha256, "group_key": record.group, "created_at": now}
-
-
-def _add_opinions(
-    session: Session, said: dict[tuple[int, str], NewOpinion], kind: TeacherKind, now: datetime
-) -> list[int]:
-    """Add what a teacher says anew or otherwise than before; return the case id of each opinion added."""
-    teachers = _teacher_ids(session, {teacher for _, teacher in said}, kind)
-    known = _current_opinions(session, {case_id for case_id, _ in said})
-    rows: list[dict[str, Any]] = [
-        {
-            "case_id": case_id,
-            "teacher_id": teachers[teacher],
-            "verdict": opinion.verdict,
-            "confidence": opinion.confidence,
-            "rationale": opinion.rationale,
-            "created_at": now,
-        }
-        for (case_id, teacher), opinion in said.items()
-        if _says(known.get((case_id, teachers[teacher])))
-        != (opinion.verdict, opinion.confidence, opinion.rationale)
-    ]
-    old = [known[place].id for row in rows if (place := (row["case_id"], row["teacher_id"])) in known]
-    if old:
-        session.execute(sa.update(Opinion).where(Opinion.id.in_(old)).values(current=False))
-    _insert(session, Opinion, rows)
-    return [row["case_id"] for row in rows]
-
-
-def _current_opinions(session: Session, case_ids: Iterable[int]) -> dict[tuple[int, int], Row]:
-    columns = (Opinion.id, Opinion.case_id, Opinion.teacher_id, Opinion.verdict, Opinion.confidence)
-    query = sa.select(*columns, Opinion.rationale).where(Opinion.current, Opinion.case_id.in_(list(case_ids)))
-    return {(row.case_id, row.teacher_id): row for row in session.execute(query)}
-
-
-def _says(opinion: Row | None) -> tuple[Answer, float | None, str] | None:
-    return (opinion.verdict, opinion.confidence, opinion.rationale) if opinion else None
-
-
 def _teacher_ids(session: Session, names: set[str], kind: TeacherKind) -> dict[str, int]:
     """Return the ids of the teachers, adding those not met before in the order of their names."""
+    if not names:
+        return {}
     query = sa.select(Teacher.name, Teacher.id).where(Teacher.name.in_(sorted(names)))
     known = {name: id_ for name, id_ in session.execute(query)}
     new = [{"name": name, "kind": kind} for name in sorted(names - known.keys())]
-    _insert(session, Teacher, new)
+    insert_missing(session, Teacher, new)
     return {name: id_ for name, id_ in session.execute(query)} if new else known
 
 
-def _complete(session: Session, row: Row, record: NewCase) -> bool:
-    """Fill in the image or gold verdict that the case on the desk lacks; tell whether there was one."""
-    missing: dict[str, Any] = {}
+def _missing(row: Row, record: NewCase) -> dict[str, Any]:
+    """Return what the case on the desk lacks and the record has, by column."""
+    facts = {
+        "group_key" if name == "group" else name: getattr(record, name)
+        for name in _FILLED_IN
+        if getattr(row, name) is None and getattr(record, name) is not None
+    }
     if row.image_sha256 is None and record.image:
-        missing["image_sha256"] = record.image.sha256
-    if row.gold is None and record.gold:
-        missing["gold"] = record.gold
-    if missing:
-        session.execute(sa.update(Case).where(Case.id == row.id).values(missing))
-    return bool(missing)
+        facts["image_sha256"] = record.image.sha256
+    return facts
 
 
 def _differs(row: Row, record: NewCase) -> bool:
-    if row.caption != record.caption:
+    """Tell whether the case on the desk has a fact that the record has otherwise."""
+    if (row.caption, row.split) != (record.caption, record.split):
         return True
-    other_image = row.image_sha256 and record.image and row.image_sha256 != record.image.sha256
-    return bool(other_image) or bool(row.gold and record.gold and row.gold != record.gold)
-
-
-def _insert(session: Session, table: type[Base], rows: list[dict[str, Any]]) -> None:
-    if rows:  # past the ORM, which would look at each of a million rows
-        session.execute(sa.insert(table.metadata.tables[table.__tablename__]), rows)
+    if row.image_sha256 and record.image and row.image_sha256 != record.image.sha256:
+        return True
+    pairs = ((getattr(row, name), getattr(record, name)) for name in _FILLED_IN)
+    return any(None not in pair and pair[0] != pair[1] for pair in pairs)

@@ -8,10 +8,11 @@ Reading: `with sessions() as session:` sees one consistent state. Writing:
 takes the write lock before the first statement, commits at the end and rolls back on an exception.
 On SQLite a transaction that reads first and writes later fails with "database is locked" when
 another process wrote in between; BEGIN IMMEDIATE rules that out, so every function of this package
-that writes wants a write session. PostgreSQL needs no such thing and gets a plain BEGIN.
+that writes wants a write session. PostgreSQL has a lock of its own for it (`postgresql.py`), so what
+is right with one writer at a time is right on both.
 
-A commit is on disk when it returns (`synchronous=FULL`; about 0.15 ms more than NORMAL, which may
-lose the last rulings when the power goes).
+A commit is on disk when it returns (on SQLite `synchronous=FULL`; about 0.15 ms more than NORMAL,
+which may lose the last rulings when the power goes).
 """
 
 from collections.abc import Iterator
@@ -26,26 +27,49 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy.orm import Session, sessionmaker
 
+from db import postgresql
+from db.derived import rebuild
+from db.kinds import forget_counts, write_counts
+
 BUSY_MS = 10_000  # how long a writer waits for another one before it gives up
-_WRITES = {"writes": True}
 
 
-class NewerDatabaseError(Exception):
+class UnusableDatabaseError(Exception):
+    """Raised where a database cannot be opened; says which and why, and never its password."""
+
+
+class NewerDatabaseError(UnusableDatabaseError):
     """Raised when a newer version of OOC Desk has migrated the database."""
 
 
 def open_engine(url: str | sa.URL) -> sa.Engine:
-    """Open the database at `url` without touching its tables; one engine serves all threads."""
-    engine = sa.create_engine(url)
-    if engine.dialect.name == "sqlite":
-        sa.event.listen(engine, "connect", _prepare_sqlite)
-        sa.event.listen(engine, "begin", _begin_sqlite)
+    """Open the database at `url` without touching its tables; one engine serves all threads.
+
+    Raises UnusableDatabaseError for an address that is none of SQLite's or PostgreSQL's.
+    """
+    address = _address(url)
+    if address.get_backend_name() == "postgresql":
+        return postgresql.open_postgresql(address, BUSY_MS)
+    engine = sa.create_engine(address)
+    sa.event.listen(engine, "connect", _prepare_sqlite)
+    sa.event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def where(url: sa.URL) -> str:
+    """Name a database for people: its file, or its name and server; never the password."""
+    if url.get_backend_name() == "sqlite":
+        return str(url.database or "in memory")
+    server = url.host or url.query.get("host") or "this machine"
+    return f"{url.database or url.username} at {server}{f':{url.port}' if url.port else ''}"
 
 
 def make_sessions(engine: sa.Engine) -> sessionmaker[Session]:
     """Return the factory of sessions; what a session loaded stays readable after its commit."""
-    return sessionmaker(engine, expire_on_commit=False)
+    sessions = sessionmaker(engine, expire_on_commit=False)
+    sa.event.listen(sessions, "before_commit", write_counts)
+    sa.event.listen(sessions, "after_rollback", forget_counts)
+    return sessions
 
 
 @contextmanager
@@ -58,27 +82,59 @@ def write_session(sessions: sessionmaker[Session]) -> Iterator[Session]:
 
 def begin_immediate(session: Session) -> None:
     """Take the write lock for the session's transaction, which must not have run a statement yet."""
-    session.connection(execution_options=_WRITES)
+    session.connection(execution_options=_writes(session.get_bind().dialect))
+
+
+@contextmanager
+def write_connection(engine: sa.Engine) -> Iterator[sa.Connection]:
+    """Hold the write lock for the block as `write_session` does, for what works below sessions."""
+    with engine.connect().execution_options(**_writes(engine.dialect)) as connection, connection.begin():
+        yield connection
 
 
 def migrate(engine: sa.Engine) -> None:
     """Bring the tables to this version's, in one transaction; do nothing where they are.
 
-    Raises NewerDatabaseError for a revision that this version does not know.
+    Raises what `is_current` raises, and UnusableDatabaseError where the tables cannot be made.
     """
-    with engine.connect().execution_options(**_WRITES) as connection, connection.begin():
-        config = _alembic_config()
-        scripts = ScriptDirectory.from_config(config)
-        revision = MigrationContext.configure(connection).get_current_revision()
-        if revision == scripts.get_current_head():
-            return
-        if revision is not None and revision not in {script.revision for script in scripts.walk_revisions()}:
-            raise NewerDatabaseError(
-                f"The database {engine.url.database} was made by a newer version of OOC Desk "
-                f"(revision {revision}); install that version, or open another data folder."
-            )
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+    if is_current(engine):
+        return
+    with _explained(engine), write_connection(engine) as connection:
+        bring_up(connection)
+
+
+def is_current(engine: sa.Engine) -> bool:
+    """Say whether the tables are this version's; waits for no lock, so a desk opens while an import runs.
+
+    Raises UnusableDatabaseError where the database cannot be reached, and NewerDatabaseError for a
+    revision that this version does not know.
+    """
+    with _explained(engine), engine.connect() as connection:
+        return _is_current(connection)
+
+
+def bring_up(connection: sa.Connection) -> None:
+    """Do what `migrate` does, in the transaction of a connection that holds the write lock."""
+    if _is_current(connection):
+        return
+    if connection.dialect.name == "postgresql" and (refusal := postgresql.refusal(connection)):
+        raise UnusableDatabaseError(f"The database {where(connection.engine.url)} {refusal}")
+    config = _alembic_config()
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+    with Session(connection) as session:
+        rebuild(session)
+
+
+def _is_current(connection: sa.Connection) -> bool:
+    scripts = ScriptDirectory.from_config(_alembic_config())
+    revision = MigrationContext.configure(connection).get_current_revision()
+    if revision is not None and revision not in {script.revision for script in scripts.walk_revisions()}:
+        raise NewerDatabaseError(
+            f"The database {where(connection.engine.url)} was made by a newer version of OOC Desk "
+            f"(revision {revision}); install that version, or open another data folder."
+        )
+    return revision == scripts.get_current_head()
 
 
 def _alembic_config() -> Config:
@@ -87,6 +143,38 @@ def _alembic_config() -> Config:
     config.set_main_option("script_location", str(folder).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
     return config
+
+
+def _address(url: str | sa.URL) -> sa.URL:
+    problem = "is no address of a database: give postgresql://USER:PASSWORD@HOST/NAME or sqlite:///FILE"
+    try:
+        address = sa.make_url(url)
+    except (ValueError, sa.exc.ArgumentError):  # their message may quote the address, password and all
+        raise UnusableDatabaseError(f"What was given {problem}.") from None
+    scheme, _, _ = address.drivername.partition("+")
+    if scheme in ("postgres", "postgresql"):
+        return address.set(drivername="postgresql+psycopg")
+    if scheme != "sqlite":
+        raise UnusableDatabaseError(f"{scheme!r} {problem}.")
+    return address
+
+
+@contextmanager
+def _explained(engine: sa.Engine) -> Iterator[None]:
+    """Say in a sentence why the driver cannot open the database."""
+    try:
+        yield
+    except sa.exc.DatabaseError as error:
+        if not isinstance(error, sa.exc.OperationalError) and type(error) is not sa.exc.DatabaseError:
+            raise
+        sentence = f"The database {where(engine.url)} cannot be opened: {postgresql.reason_of(error.orig)}."
+        if engine.dialect.name == "postgresql":
+            sentence += " Check the address, and that the server is running."
+        raise UnusableDatabaseError(sentence) from error
+
+
+def _writes(dialect: sa.Dialect) -> dict[str, Any]:
+    return postgresql.WRITE_OPTIONS if dialect.name == "postgresql" else {"writes": True}
 
 
 def _prepare_sqlite(connection: Any, record: object) -> None:

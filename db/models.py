@@ -1,8 +1,8 @@
 """The tables, with a named constraint for every rule the database can guard.
 
-Three tables are insert-only: `rulings`, `promotions` and `events`. Triggers made by the migration
-refuse an UPDATE or DELETE there, so undo and correction are new rows that supersede old ones. For
-one case and one annotator the rulings form a single chain: only its first row supersedes nothing
+Four tables are insert-only: `rulings`, `promotions`, `queue_rules` and `events`. Triggers made by the
+migration refuse an UPDATE or DELETE there, so undo and correction are new rows that supersede old
+ones. For one case and one annotator the rulings form a single chain: only its first row supersedes nothing
 (`uq_rulings_first`), each other row supersedes a row of the same case and annotator
 (`fk_rulings_superseded`), and no row is superseded twice (`uq_rulings_supersedes_id`). The end of
 the chain is the annotator's current ruling, unless its verdict is null: then it is withdrawn.
@@ -10,15 +10,15 @@ the chain is the annotator's current ruling, unless its verdict is null: then it
 This module describes and does not act: `engine.py` opens and migrates a database.
 """
 
-from datetime import UTC, datetime
-from enum import StrEnum
+from datetime import datetime
 from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Dialect
-from sqlalchemy.orm import DeclarativeBase, Mapped, aliased, mapped_column
+from sqlalchemy.orm import Mapped, aliased, mapped_column
 
+from db.base import Base, not_empty, one_of
+from db.derived_tables import Bucket as Bucket, Kind as Kind, Queued as Queued, Stratum as Stratum
 from db.vocabulary import (
     Answer,
     Element,
@@ -29,73 +29,6 @@ from db.vocabulary import (
     TeacherKind,
     Verdict,
 )
-
-
-class NaiveTimeError(ValueError):
-    """Raised when a time without a time zone is about to be stored."""
-
-
-class UtcDateTime(sa.types.TypeDecorator[datetime]):
-    """Store times as UTC and give them back as UTC, also on SQLite, which knows no time zones."""
-
-    impl = sa.DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Turn `value` to UTC. Raises NaiveTimeError where its zone is unknown."""
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            raise NaiveTimeError(f"The time {value.isoformat()} has no time zone; give datetime.now(UTC).")
-        value = value.astimezone(UTC)
-        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
-
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Say again that a stored time is UTC."""
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-
-
-def _word(words: type[StrEnum]) -> sa.Enum:
-    """Store a word of the vocabulary as its value, in a plain text column."""
-    return sa.Enum(
-        words, native_enum=False, length=20, values_callable=lambda _: [word.value for word in words]
-    )
-
-
-_WORDS = (Answer, EvidenceKind, QueueReason, Role, Split, TeacherKind, Verdict)
-_TYPES: dict[Any, Any] = {
-    datetime: UtcDateTime(),
-    list[Element]: sa.JSON(),
-    dict[str, Any]: sa.JSON(),
-    **{words: _word(words) for words in _WORDS},
-}
-
-
-def _one_of(column: str, words: type[StrEnum]) -> sa.CheckConstraint:
-    allowed = ", ".join(f"'{word.value}'" for word in words)
-    return sa.CheckConstraint(f"{column} IN ({allowed})", name=column)
-
-
-def _not_empty(column: str) -> sa.CheckConstraint:
-    return sa.CheckConstraint(f"{column} <> ''", name=f"{column}_not_empty")
-
-
-class Base(DeclarativeBase):
-    """Common to all tables: how Python types are stored and how constraints are named."""
-
-    metadata = sa.MetaData(
-        naming_convention={
-            "pk": "pk_%(table_name)s",
-            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-            "ck": "ck_%(table_name)s_%(constraint_name)s",
-            "fk": "fk_%(table_name)s_%(column_0_name)s",
-        }
-    )
-    type_annotation_map = _TYPES
-
 
 metadata = Base.metadata
 
@@ -122,9 +55,11 @@ class Case(Base):
     __tablename__ = "cases"
     __table_args__ = (
         sa.UniqueConstraint("dataset", "external_id"),
-        _not_empty("caption"),
-        _one_of("gold", Verdict),
-        _one_of("split", Split),
+        not_empty("caption"),
+        one_of("gold", Verdict),
+        one_of("split", Split),
+        sa.Index("ix_cases_kind", "kind_id", "id"),
+        sa.Index("ix_cases_source", "source", "id"),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -139,6 +74,8 @@ class Case(Base):
     url: Mapped[str | None]
     date: Mapped[str | None]  # as claimed, in the source's own wording
     place: Mapped[str | None]
+    note: Mapped[str | None]  # for people: which half of a pair it is; never shown to a model
+    kind_id: Mapped[int | None] = mapped_column(sa.ForeignKey("kinds.id"))  # null only before it is counted
     created_at: Mapped[datetime]
 
 
@@ -146,7 +83,7 @@ class Evidence(Base):
     """Text found on the web with the image or the caption of a case."""
 
     __tablename__ = "evidence"
-    __table_args__ = (_one_of("kind", EvidenceKind),)
+    __table_args__ = (one_of("kind", EvidenceKind),)
 
     id: Mapped[int] = mapped_column(primary_key=True)
     case_id: Mapped[int] = mapped_column(sa.ForeignKey("cases.id"), index=True)
@@ -161,7 +98,7 @@ class Teacher(Base):
     """A model whose opinions we learn from."""
 
     __tablename__ = "teachers"
-    __table_args__ = (_not_empty("name"), _one_of("kind", TeacherKind))
+    __table_args__ = (not_empty("name"), one_of("kind", TeacherKind))
 
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(unique=True)
@@ -173,7 +110,7 @@ class Opinion(Base):
 
     __tablename__ = "opinions"
     __table_args__ = (
-        _one_of("verdict", Answer),
+        one_of("verdict", Answer),
         sa.CheckConstraint("confidence >= 0 AND confidence <= 1", name="confidence"),
         sa.Index(
             "uq_opinions_current",
@@ -182,6 +119,12 @@ class Opinion(Base):
             unique=True,
             sqlite_where=sa.text("current = 1"),
             postgresql_where=sa.text("current"),
+        ),
+        sa.Index(
+            "ix_opinions_former",
+            "case_id",
+            sqlite_where=sa.text("current = 0"),
+            postgresql_where=sa.text("NOT current"),
         ),
     )
 
@@ -192,6 +135,7 @@ class Opinion(Base):
     verdict: Mapped[Answer]
     confidence: Mapped[float | None]  # 0 to 1
     rationale: Mapped[str]
+    elements: Mapped[list[Element] | None]  # what does not fit; null where it was not asked
     current: Mapped[bool] = mapped_column(default=True)
     created_at: Mapped[datetime]
 
@@ -200,37 +144,60 @@ class Annotator(Base):
     """A person who rules, or the demo's script standing in for one."""
 
     __tablename__ = "annotators"
-    __table_args__ = (_not_empty("name"), _one_of("role", Role))
+    __table_args__ = (not_empty("name"), one_of("role", Role))
 
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(unique=True)
     role: Mapped[Role]
     scripted: Mapped[bool] = mapped_column(default=False)
+    active: Mapped[bool] = mapped_column(default=True)  # may sign in
+    password_hash: Mapped[str | None]  # null: cannot sign in with a password
 
 
-class Queued(Base):
-    """One case that wants a person; the row goes when it has the rulings it wants."""
+class QueueRule(Base):
+    """How the queue is ordered and how many people a case gets; the newest row holds. Insert-only."""
 
-    __tablename__ = "queue"
+    __tablename__ = "queue_rules"
     __table_args__ = (
-        _one_of("why", QueueReason),
+        sa.CheckConstraint("second_opinions >= 0 AND second_opinions <= 1", name="second_opinions"),
+        sa.CheckConstraint("audit_turns >= 0 AND audit_turns <= 1", name="audit_turns"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    split: Mapped[float]  # what an even split of the teachers is worth
+    doubt: Mapped[float]  # what a student that cannot tell is worth
+    rarity: Mapped[float]  # what the rarest sources and elements are worth
+    second_opinions: Mapped[float]  # share of cases that two people rule on, 0 to 1
+    audit_turns: Mapped[float]  # share of claims that look for an audit case first, 0 to 1
+    annotator_id: Mapped[int | None] = mapped_column(sa.ForeignKey("annotators.id"))  # who set it
+    created_at: Mapped[datetime]
+
+
+class Audit(Base):
+    """An agreed case drawn at random, with what its teachers said of it then."""
+
+    __tablename__ = "audits"
+    __table_args__ = (one_of("pseudo_label", Verdict),)
+
+    case_id: Mapped[int] = mapped_column(sa.ForeignKey("cases.id"), primary_key=True)
+    pseudo_label: Mapped[Verdict]
+    drawn_at: Mapped[datetime]
+
+
+class Request(Base):
+    """A wish for a person's ruling that does not come from the teachers."""
+
+    __tablename__ = "requests"
+    __table_args__ = (
+        one_of("why", QueueReason),
         sa.CheckConstraint("rulings_wanted >= 1", name="rulings_wanted"),
-        sa.CheckConstraint(
-            "(annotator_id IS NULL) = (lease_until IS NULL) AND (annotator_id IS NULL) = (leased_at IS NULL)",
-            name="lease_whole",
-        ),
-        sa.Index("ix_queue_order", sa.text("priority DESC"), "case_id"),
-        sa.Index("ix_queue_holder", "annotator_id", "leased_at"),
     )
 
     case_id: Mapped[int] = mapped_column(sa.ForeignKey("cases.id"), primary_key=True)
     why: Mapped[QueueReason]
-    priority: Mapped[float]
     rulings_wanted: Mapped[int] = mapped_column(default=1)
-    annotator_id: Mapped[int | None] = mapped_column(sa.ForeignKey("annotators.id"))  # the lease holder
-    leased_at: Mapped[datetime | None]  # orders what one annotator holds: on screen first, then preloaded
-    lease_until: Mapped[datetime | None]
-    added_at: Mapped[datetime]
+    annotator_id: Mapped[int | None] = mapped_column(sa.ForeignKey("annotators.id"))  # who asks
+    requested_at: Mapped[datetime]
 
 
 class Skip(Base):
@@ -248,7 +215,7 @@ class Ruling(Base):
 
     __tablename__ = "rulings"
     __table_args__ = (
-        _one_of("verdict", Answer),
+        one_of("verdict", Answer),
         sa.CheckConstraint("length(submission_id) BETWEEN 1 AND 64", name="submission_id_length"),
         sa.CheckConstraint("verdict IS NOT NULL OR supersedes_id IS NOT NULL", name="withdrawn"),
         sa.CheckConstraint("seconds >= 0", name="seconds"),
@@ -268,6 +235,13 @@ class Ruling(Base):
         ),
         sa.Index("ix_rulings_annotator", "annotator_id", "id"),
         sa.Index("ix_rulings_time", "annotator_id", "created_at"),
+        sa.Index("ix_rulings_annotator_case", "annotator_id", "case_id"),
+        sa.Index(
+            "ix_rulings_flagged",
+            "case_id",
+            sqlite_where=sa.text("flagged = 1"),
+            postgresql_where=sa.text("flagged"),
+        ),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -282,6 +256,7 @@ class Ruling(Base):
     flagged: Mapped[bool] = mapped_column(default=False)
     seconds: Mapped[float]  # from the case on screen to the ruling
     rushed: Mapped[bool]
+    settles: Mapped[bool] = mapped_column(default=False)  # an adjudicator's answer to split rulings
     supersedes_id: Mapped[int | None] = mapped_column(unique=True)
     created_at: Mapped[datetime]
 
@@ -298,7 +273,7 @@ class Run(Base):
     """One distillation; all else about it stands in its run folder."""
 
     __tablename__ = "runs"
-    __table_args__ = (_not_empty("name"),)
+    __table_args__ = (not_empty("name"),)
 
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(unique=True)
@@ -327,7 +302,7 @@ class Check(Base):
 
     __tablename__ = "checks"
     __table_args__ = (
-        _one_of("verdict", Verdict),
+        one_of("verdict", Verdict),
         sa.CheckConstraint("probability >= 0 AND probability <= 1", name="probability"),
     )
 
@@ -347,7 +322,7 @@ class Event(Base):
     """The audit trail: who did what, when. Insert-only."""
 
     __tablename__ = "events"
-    __table_args__ = (_not_empty("action"),)
+    __table_args__ = (not_empty("action"),)
 
     id: Mapped[int] = mapped_column(primary_key=True)
     at: Mapped[datetime] = mapped_column(index=True)

@@ -1,45 +1,37 @@
-"""Who rules on what next: the cases that want a person, best first, each leased to one annotator.
+"""Who rules on what next: the cases that want a person, worthiest first, each leased to one annotator.
 
-Everything an annotator waits for (`claim`, `skip`, `release` and the two functions that rulings
-use) looks at a few rows by index, however long the queue: see ix_queue_order and ix_queue_holder.
-`fill` reads all opinions and belongs after an import. All of them but `queued` want a write session.
+Everything an annotator waits for (`claim`, `skip`, `release`) looks at the buckets, of which there
+are some hundred, and at a few rows by index, however long the queue. A case that one person has
+ruled on and that wants a second lies in a bucket that names the first, so nobody has to step over
+what they have ruled on. All of it but `queued` and `waiting` wants a write session.
 """
 
+import random
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from db.cases import agree, opinion_counts
-from db.models import Case, Event, Queued, Ruling, Skip, UtcDateTime, is_current
+from db.base import UtcDateTime, table_of
+from db.bulk import insert_all
+from db.models import Annotator, Bucket, Case, Event, Queued, Ruling, Skip, is_current
+from db.standing import Standing
 from db.views import UnknownCaseError
-from db.vocabulary import LEASE, QueueReason, Split
+from db.vocabulary import LEASE, SETTLING_ROLES, HumanAnswer, QueueReason, Split
+from db.worth import Order, Place, bucket_ids, closeness, order_in_force, rarities, rarity
 
 # A statement built once is compiled once; sessions hold no rows of the queue that would need telling.
 _PLAIN = {"synchronize_session": False}
 
 
-def fill(session: Session, *, rulings_wanted: int = 1, now: datetime | None = None) -> int:
-    """Bring the queue into line with the opinions and rulings of today; return how many cases came.
+class Wish(NamedTuple):
+    """The row that a case ought to have in the queue."""
 
-    A case is queued when it is for training, has its image, its opinions conflict or not one of them
-    carries a verdict, and it has fewer current rulings than wanted. Priority is 1 for opinions evenly
-    split, towards 0 the larger the majority, and 0 without any verdict, because such a case gives
-    stage 2 nothing to prefer. Cases that no longer belong go, unless they are leased.
-    """
-    wanted = _wanting(rulings_wanted, now or datetime.now(UTC))
-    columns = wanted.c
-    still = sa.select(columns.case_id, columns.why, columns.priority)
-    here = sa.tuple_(Queued.case_id, Queued.why, Queued.priority)
-    session.execute(
-        sa.delete(Queued).where(Queued.annotator_id.is_(None), here.not_in(still)), execution_options=_PLAIN
-    )
-    before = queued(session)
-    missing = sa.select(wanted).where(columns.case_id.not_in(sa.select(Queued.case_id)))
-    session.execute(sa.insert(Queued).from_select(list(columns.keys()), missing))
-    return queued(session) - before
+    place: Place
+    rulings_wanted: int
 
 
 def queued(session: Session) -> int:
@@ -47,15 +39,29 @@ def queued(session: Session) -> int:
     return session.scalar(sa.select(sa.func.count()).select_from(Queued)) or 0
 
 
+def waiting(session: Session) -> dict[QueueReason, int]:
+    """Count the cases that want a person by why they do; it reads the whole queue."""
+    counted = sa.select(Bucket.why, sa.func.count()).join(Queued, Queued.bucket_id == Bucket.id)
+    return {QueueReason(why): number for why, number in session.execute(counted.group_by(Bucket.why))}
+
+
 def claim(
-    session: Session, annotator_id: int, now: datetime, *, count: int = 2, lease: timedelta = LEASE
+    session: Session,
+    annotator_id: int,
+    now: datetime,
+    *,
+    count: int = 2,
+    lease: timedelta = LEASE,
+    is_audit_turn: bool | None = None,
 ) -> list[int]:
     """Lease the annotator's next cases: the one to show first, then those to load ahead.
 
     What the annotator holds comes back, in the order it was first handed out and with the lease
     renewed; the rest of `count` is taken from the best cases that nobody holds or whose lease has
-    ended. Nobody gets a case they have ruled on or, today (UTC), skipped. What is held
-    beyond `count` is freed. The list is short, or empty, when there is no more to rule on.
+    ended. Nobody gets a case they have ruled on or, today (UTC), skipped; split rulings go to those
+    who may settle them. What is held beyond `count` is freed. On an audit turn, by default a share of
+    all claims, audit cases come first, so that they lie among the others and get done. The list is
+    short, or empty, when there is no more to rule on.
     """
     held = list(session.scalars(_held(), {"annotator_id": annotator_id}))
     if len(held) > count:
@@ -63,8 +69,7 @@ def claim(
     case_ids = held[:count]
     _lease(session, annotator_id, case_ids, lease_until=now + lease)
     if len(held) < count:
-        wish = {"annotator_id": annotator_id, "now": now, "today": midnight(now), "count": count - len(held)}
-        free = list(session.scalars(_free(), wish))
+        free = _free(session, annotator_id, now, count - len(held), is_audit_turn)
         _lease(session, annotator_id, free, leased_at=now, lease_until=now + lease)
         case_ids += free
     return case_ids
@@ -92,83 +97,115 @@ def release(session: Session, annotator_id: int, case_ids: Sequence[int] | None 
     session.execute(free, execution_options=_PLAIN)
 
 
-def close(session: Session, annotator_id: int, case_id: int) -> None:
-    """Take a case just ruled on off the queue, or free it for a colleague if it wants more rulings."""
-    session.execute(_delete_if_ruled(), {"ruled_on": case_id}, execution_options=_PLAIN)
-    release(session, annotator_id, [case_id])
-
-
-def reopen(
+def hold_next(
     session: Session, annotator_id: int, case_id: int, now: datetime, lease: timedelta = LEASE
 ) -> None:
-    """Queue a case whose ruling was withdrawn, and make it the next that its annotator sees.
-
-    A case that a colleague holds stays the colleague's; one whose opinions have come to agree since
-    stays off the queue.
-    """
-    row = session.execute(
-        sa.select(Queued.annotator_id, Queued.lease_until).where(Queued.case_id == case_id)
-    ).first()
-    if row is None:
-        rulings = session.scalar(sa.select(_current_rulings(case_id))) or 0
-        wanted = _wanting(rulings + 1, now, case_id)
-        session.execute(sa.insert(Queued).from_select(list(wanted.c.keys()), sa.select(wanted)))
-    elif row.annotator_id not in (None, annotator_id) and row.lease_until > now:
-        return
-    first = session.scalar(
-        sa.select(sa.func.min(Queued.leased_at)).where(Queued.annotator_id == annotator_id)
+    """Make a queued case the next that the annotator sees, unless a colleague holds it."""
+    first = sa.select(sa.func.min(Queued.leased_at)).where(Queued.annotator_id == annotator_id)
+    leased_at = min(session.scalar(first) or now, now) - timedelta(microseconds=1)  # before all they hold
+    mine = sa.or_(
+        Queued.annotator_id.is_(None), Queued.annotator_id == annotator_id, Queued.lease_until <= now
     )
-    leased_at = min(first or now, now) - timedelta(microseconds=1)  # before all that the annotator holds
-    _lease(session, annotator_id, [case_id], leased_at=leased_at, lease_until=now + lease)
+    session.execute(
+        sa.update(Queued)
+        .where(Queued.case_id == case_id, mine)
+        .values(annotator_id=annotator_id, leased_at=leased_at, lease_until=now + lease),
+        execution_options=_PLAIN,
+    )
+
+
+def wish(standing: Standing, order: Order, rarity_level: int) -> Wish | None:
+    """Say which row a case ought to have in the queue; None where it wants nobody.
+
+    Only training cases with a picture are ever ruled on.
+    """
+    traits = standing.traits
+    if traits.split != Split.TRAIN or not traits.has_image:
+        return None
+    wanted = max(order.rulings_wanted(standing.case_id), standing.rulings_requested)
+    if traits.human == HumanAnswer.SPLIT:
+        why, wanted = QueueReason.SPLIT_RULINGS, traits.rulings + 1
+    else:
+        reason = _reason(standing)
+        if reason is None or traits.rulings >= wanted:
+            return None
+        why = QueueReason.SECOND_OPINION if traits.rulings else reason
+    doubt = standing.in_queue.doubt if standing.in_queue else None
+    place = Place(why, closeness(traits), round(10 * (doubt or 0.0)), rarity_level, standing.ruled_by)
+    return Wish(place, wanted)
+
+
+def place(session: Session, standings: Sequence[Standing], now: datetime, *, anew: bool = False) -> None:
+    """Bring the rows of these cases into line with where the cases stand.
+
+    Leases stay, also on a case that no longer wants anybody: whoever reads it may finish. A row keeps
+    its rarity unless it is placed `anew`.
+    """
+    order = order_in_force(session)
+    unknown = [one for one in standings if anew or one.in_queue is None]
+    levels = rarities(session, [(one.source, one.elements) for one in unknown])
+    wishes = {
+        one.case_id: wish(
+            one,
+            order,
+            one.in_queue.rarity if one.in_queue and not anew else rarity(one.source, one.elements, levels),
+        )
+        for one in standings
+    }
+    buckets = bucket_ids(session, {one.place for one in wishes.values() if one}, order)
+    new, moved, gone = [], [], []
+    for standing in standings:
+        wanted, row = wishes[standing.case_id], standing.in_queue
+        if wanted is None:
+            if row is not None and not (row.leased_until and row.leased_until > now and not anew):
+                gone.append(standing.case_id)
+        elif row is None:
+            new.append((standing.case_id, buckets[wanted.place], wanted.rulings_wanted, now))
+        elif (row.bucket_id, row.rulings_wanted) != (buckets[wanted.place], wanted.rulings_wanted):
+            moved.append((standing.case_id, buckets[wanted.place], wanted.rulings_wanted))
+    insert_all(session, Queued, ("case_id", "bucket_id", "rulings_wanted", "added_at"), new)
+    if moved:
+        rows = [{"moved": case_id, "bucket": bucket, "wanted": wanted} for case_id, bucket, wanted in moved]
+        session.execute(_move(), rows)
+    if gone:
+        session.execute(sa.delete(Queued).where(Queued.case_id.in_(gone)), execution_options=_PLAIN)
+
+
+def _reason(standing: Standing) -> QueueReason | None:
+    if standing.requested == QueueReason.SENT:
+        return QueueReason.SENT
+    traits = standing.traits
+    if traits.is_conflict:
+        has_verdict = traits.in_context + traits.out_of_context
+        return QueueReason.CONFLICT if has_verdict else QueueReason.NO_VERDICT
+    return QueueReason.AUDIT if standing.audited else standing.requested
+
+
+def _free(
+    session: Session, annotator_id: int, now: datetime, count: int, is_audit_turn: bool | None
+) -> list[int]:
+    """Find the best cases the annotator may have."""
+    if is_audit_turn is None:
+        is_audit_turn = random.random() < order_in_force(session).audit_turns
+    buckets: list[Any] = list(session.execute(_buckets(), {"annotator_id": annotator_id}))
+    if is_audit_turn:
+        buckets.sort(key=lambda bucket: bucket.why != QueueReason.AUDIT)  # stable: the rest stays by worth
+    who = {"annotator_id": annotator_id, "now": now, "today": midnight(now)}
+    found: list[int] = []
+    for bucket in buckets:
+        wanted = 1 if is_audit_turn and bucket.why == QueueReason.AUDIT else count
+        if len(found) < wanted:
+            found += session.scalars(
+                _in_bucket(), {**who, "bucket_id": bucket.id, "count": wanted - len(found)}
+            )
+        if len(found) >= count:
+            break
+    return found
 
 
 def midnight(now: datetime) -> datetime:
     """Return when the day of `now` began, in UTC."""
     return now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-
-
-def _wanting(rulings_wanted: int, now: datetime, case_id: int | None = None) -> sa.Subquery:
-    """Select the rows the queue ought to hold, for one case or for all; a queued case keeps its wish."""
-    counts = opinion_counts(case_id)
-    columns = counts.c
-    no_verdict = columns.in_context + columns.out_of_context == 0
-    why = sa.case((no_verdict, QueueReason.NO_VERDICT.value), else_=QueueReason.CONFLICT.value)
-    majority = sa.func.abs(columns.in_context - columns.out_of_context)
-    wish = sa.func.coalesce(Queued.rulings_wanted, rulings_wanted)
-    return (
-        sa.select(
-            Case.id.label("case_id"),
-            why.label("why"),
-            sa.case((no_verdict, 0.0), else_=1.0 - majority / columns.opinions).label("priority"),
-            wish.label("rulings_wanted"),
-            sa.literal(now, Queued.added_at.type).label("added_at"),
-        )
-        .join(counts, columns.case_id == Case.id)
-        .outerjoin(Queued, Queued.case_id == Case.id)
-        .where(
-            Case.split == Split.TRAIN,
-            Case.image_sha256.is_not(None),
-            ~agree(counts),
-            _current_rulings(Case.id) < wish,
-        )
-        .subquery("wanting")
-    )
-
-
-def _current_rulings(case_id: int | sa.SQLColumnExpression[int]) -> sa.ScalarSelect[int]:
-    return (
-        sa.select(sa.func.count())
-        .select_from(Ruling)
-        .where(Ruling.case_id == case_id, is_current())
-        .scalar_subquery()
-    )
-
-
-@cache
-def _delete_if_ruled() -> sa.Delete:
-    ruled_on = sa.bindparam("ruled_on", type_=sa.Integer)
-    enough = Queued.rulings_wanted <= _current_rulings(ruled_on)
-    return sa.delete(Queued).where(Queued.case_id == ruled_on, enough)
 
 
 @cache
@@ -177,22 +214,38 @@ def _held() -> sa.Select[int]:
     mine = Queued.annotator_id == sa.bindparam("annotator_id")
     return (
         sa.select(Queued.case_id)
+        .join(Bucket, Bucket.id == Queued.bucket_id)
         .where(mine)
-        .order_by(Queued.leased_at, Queued.priority.desc(), Queued.case_id)
+        .order_by(Queued.leased_at, Bucket.worth.desc(), Bucket.id, Queued.case_id)
     )
 
 
 @cache
-def _free() -> sa.Select[int]:
-    """Select the best `count` cases that `annotator_id` may have `now`.
+def _buckets() -> sa.Select[int, QueueReason]:
+    """Select the buckets with cases that `annotator_id` may have, best first."""
+    annotator_id = sa.bindparam("annotator_id", type_=sa.Integer)
+    settles = sa.select(Annotator.id).where(Annotator.id == annotator_id, Annotator.role.in_(SETTLING_ROLES))
+    has_cases = sa.select(Queued.case_id).where(Queued.bucket_id == Bucket.id)
+    return (
+        sa.select(Bucket.id, Bucket.why)
+        .where(
+            Bucket.ruled_by != annotator_id,
+            sa.or_(Bucket.why != QueueReason.SPLIT_RULINGS, settles.exists()),
+            has_cases.exists(),
+        )
+        .order_by(Bucket.worth.desc(), Bucket.id)
+    )
+
+
+@cache
+def _in_bucket() -> sa.Select[int]:
+    """Select the oldest `count` cases of a bucket that `annotator_id` may have `now`.
 
     The lease is tested through `coalesce` to keep the planner on ix_queue_order: by an index on the
     lease it would collect and sort every free case to take two.
     """
-    annotator_id, now = (
-        sa.bindparam("annotator_id", type_=sa.Integer),
-        sa.bindparam("now", type_=UtcDateTime()),
-    )
+    annotator_id = sa.bindparam("annotator_id", type_=sa.Integer)
+    now = sa.bindparam("now", type_=UtcDateTime())
     ruled = sa.select(Ruling.id).where(
         Ruling.case_id == Queued.case_id, Ruling.annotator_id == annotator_id, is_current()
     )
@@ -204,14 +257,25 @@ def _free() -> sa.Select[int]:
     return (
         sa.select(Queued.case_id)
         .where(
+            Queued.bucket_id == sa.bindparam("bucket_id", type_=sa.Integer),
             sa.func.coalesce(Queued.lease_until, now) <= now,
             Queued.annotator_id.is_distinct_from(annotator_id),
             ~ruled.exists(),
             ~skipped.exists(),
         )
-        .order_by(Queued.priority.desc(), Queued.case_id)
+        .order_by(Queued.case_id)
         .limit(sa.bindparam("count", type_=sa.Integer))
         .with_for_update(skip_locked=True, of=Queued)
+    )
+
+
+@cache
+def _move() -> sa.Update:
+    queue = table_of(Queued)
+    return (
+        sa.update(queue)
+        .where(queue.c.case_id == sa.bindparam("moved"))
+        .values(bucket_id=sa.bindparam("bucket"), rulings_wanted=sa.bindparam("wanted"))
     )
 
 

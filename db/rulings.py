@@ -1,9 +1,9 @@
-"""Rule on a case, take a ruling back, and say which cases are settled by now.
+"""Rule on a case, correct a ruling or take it back, and say which cases are settled by now.
 
-A ruling is never changed: `rule` adds a row, `undo` adds another that supersedes it and gives no
-answer. The page makes the submission id, so what it sends twice, after a lost reply or a reload, is
-one ruling. A ruling is accepted from an annotator whose lease has ended, because work done is not
-thrown away; should a colleague have ruled meanwhile, the case has both rulings.
+A ruling is never changed: `rule` adds a row, a correction or `undo` adds another that supersedes it.
+The page makes the submission id, so what it sends twice, after a lost reply or a reload, is one
+ruling. A ruling is accepted from an annotator whose lease has ended, because work done is not thrown
+away; should a colleague have ruled meanwhile, the case has both rulings.
 
 Except for `recent` and `rulings_today`, everything here wants a write session.
 """
@@ -11,18 +11,30 @@ Except for `recent` and `rulings_today`, everything here wants a write session.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from db.models import Annotator, Case, Event, Opinion, Ruling, is_current
-from db.queue import close, midnight, reopen
+from db.derived import restand
+from db.models import Annotator, Case, Event, Kind, Opinion, Ruling, is_current
+from db.queue import hold_next, midnight, release
 from db.views import UnknownCaseError
-from db.vocabulary import RUSHED_SECONDS, UNDOABLE_RULINGS, Answer, Element, Role, Split
+from db.vocabulary import (
+    RUSHED_SECONDS,
+    SETTLING_ROLES,
+    UNDOABLE_RULINGS,
+    Answer,
+    Element,
+    HumanAnswer,
+    Role,
+    Split,
+    Verdict,
+)
 
 
 class AlreadyRuledError(Exception):
-    """Raised when the annotator has a current ruling on the case."""
+    """Raised when the annotator has a current ruling on the case, and this is no correction of it."""
 
 
 class HeldOutCaseError(Exception):
@@ -54,6 +66,7 @@ class NewRuling:
     note: str = ""
     flagged: bool = False
     seconds: float = 0.0  # from the case on screen to the ruling
+    corrects: int | None = None  # the annotator's current ruling on the case, which this one supersedes
 
 
 def ensure_annotator(session: Session, name: str, role: Role = Role.EDITOR, *, scripted: bool = False) -> int:
@@ -70,9 +83,13 @@ def ensure_annotator(session: Session, name: str, role: Role = Role.EDITOR, *, s
 def rule(session: Session, annotator_id: int, new: NewRuling, now: datetime) -> Ruling:
     """Add the ruling, and take the case off the queue once it has the rulings it wants.
 
+    Where people are split and the annotator may settle (adjudicators and editors), the answer settles.
     The same submission again returns the ruling it made. Raises UnknownCaseError, HeldOutCaseError,
     UnknownOpinionError, AlreadyRuledError or ReusedSubmissionError, and then nothing is changed.
     """
+    case = session.execute(_case(), {"case_id": new.case_id, "annotator_id": annotator_id}).first()
+    if case is None:
+        raise UnknownCaseError(f"There is no case {new.case_id} on this desk; load the next one.")
     sent = session.scalar(sa.select(Ruling).where(Ruling.submission_id == new.submission_id))
     if sent is not None:
         if (sent.case_id, sent.annotator_id) != (new.case_id, annotator_id):
@@ -80,12 +97,19 @@ def rule(session: Session, annotator_id: int, new: NewRuling, now: datetime) -> 
                 f"Submission {new.submission_id!r} belongs to another ruling; make a new id for each."
             )
         return sent
-    _admit(session, new)
+    _admit(session, new, case.split)
     last = _last_of_chain(session, annotator_id, new.case_id)
-    if last is not None and last.verdict is not None:
+    if last is not None and last.verdict is not None and last.id != new.corrects:
         raise AlreadyRuledError(
-            f"You have already ruled on case {new.case_id}; undo that ruling to rule again."
+            f"You have already ruled on case {new.case_id}; undo or correct that ruling to rule again."
         )
+    if new.corrects is not None and (last is None or last.id != new.corrects or last.verdict is None):
+        raise NothingToUndoError(
+            f"Ruling {new.corrects} on case {new.case_id} is not your current one; load the case anew."
+        )
+    is_settling = case.role in SETTLING_ROLES and (
+        case.human == HumanAnswer.SPLIT or (last is not None and new.corrects == last.id and last.settles)
+    )
     ruling = Ruling(
         submission_id=new.submission_id,
         case_id=new.case_id,
@@ -98,20 +122,22 @@ def rule(session: Session, annotator_id: int, new: NewRuling, now: datetime) -> 
         flagged=new.flagged,
         seconds=new.seconds,
         rushed=new.seconds < RUSHED_SECONDS,
+        settles=is_settling,
         supersedes_id=last.id if last else None,
         created_at=now,
     )
-    _add(session, ruling, "rule")
-    close(session, annotator_id, new.case_id)
+    _add(session, ruling, "settle" if is_settling else "rule" if new.corrects is None else "correct")
+    release(session, annotator_id, [new.case_id])
+    restand(session, [new.case_id], now)
     return ruling
 
 
 def undo(session: Session, annotator_id: int, ruling_id: int | None = None, *, now: datetime) -> Ruling:
     """Withdraw one of the annotator's last ten rulings, by default the newest that still stands.
 
-    Returns the withdrawal, a row without verdict; its case is the annotator's next again. Undoing a
-    ruling already withdrawn returns that withdrawal. Raises NothingToUndoError for one that is not
-    among the annotator's last ten.
+    Returns the withdrawal, a row without verdict; its case is the annotator's next again if it wants
+    one more ruling. Undoing a ruling already withdrawn returns that withdrawal. Raises
+    NothingToUndoError for one that is not among the annotator's last ten, or was corrected since.
     """
     made = _last_made(session, annotator_id)
     successors = _successors(session, [ruling.id for ruling in made])
@@ -123,7 +149,12 @@ def undo(session: Session, annotator_id: int, ruling_id: int | None = None, *, n
         )
     withdrawn = candidates[0]
     if withdrawn.id in successors:
-        return successors[withdrawn.id]
+        successor = successors[withdrawn.id]
+        if successor.verdict is not None:
+            raise NothingToUndoError(
+                f"Ruling {withdrawn.id} was corrected by ruling {successor.id}; undo that one."
+            )
+        return successor
     withdrawal = Ruling(
         submission_id=f"undo-{withdrawn.id}",
         case_id=withdrawn.case_id,
@@ -136,7 +167,8 @@ def undo(session: Session, annotator_id: int, ruling_id: int | None = None, *, n
         created_at=now,
     )
     _add(session, withdrawal, "undo")
-    reopen(session, annotator_id, withdrawn.case_id, now)
+    restand(session, [withdrawn.case_id], now)
+    hold_next(session, annotator_id, withdrawn.case_id, now)
     return withdrawal
 
 
@@ -152,25 +184,35 @@ def rulings_today(session: Session, annotator_id: int, now: datetime) -> int:
     return session.scalar(sa.select(sa.func.count()).select_from(Ruling).where(mine, is_current())) or 0
 
 
-def settled_query() -> sa.Select[int, Answer | None, int]:
-    """Select case id, verdict and number of own rationales of every settled case, by id.
+def settled_query() -> sa.Select[int, Verdict, int]:
+    """Select case id, human verdict and number of own rationales of every settled case, by id.
 
-    Settled is a case whose current rulings are unanimous and not `unsure`.
+    Settled is a case on which an adjudicator, or everybody who ruled, gave one verdict.
     """
-    first, last = sa.func.min(Ruling.verdict), sa.func.max(Ruling.verdict)
+    verdict = sa.type_coerce(Kind.human, Ruling.verdict.type).label("verdict")
     return (
-        sa.select(Ruling.case_id, first.label("verdict"), sa.func.count(Ruling.rationale).label("rationales"))
-        .where(is_current())
-        .group_by(Ruling.case_id)
-        .having(first == last, first != Answer.UNSURE)
-        .order_by(Ruling.case_id)
+        sa.select(Case.id.label("case_id"), verdict, Kind.own_rationales.label("rationales"))
+        .join(Kind, Kind.id == Case.kind_id)
+        .where(Kind.human.in_([HumanAnswer.IN_CONTEXT, HumanAnswer.OUT_OF_CONTEXT]))
+        .order_by(Case.id)
     )
 
 
-def _admit(session: Session, new: NewRuling) -> None:
-    split = session.scalar(sa.select(Case.split).where(Case.id == new.case_id))
-    if split is None:
-        raise UnknownCaseError(f"There is no case {new.case_id} on this desk; load the next one.")
+@cache
+def _case() -> sa.Select[Split, HumanAnswer, Role]:
+    """Select what admits a ruling, and keep others from ruling on the case meanwhile."""
+    annotator = sa.select(Annotator.role).where(
+        Annotator.id == sa.bindparam("annotator_id", type_=sa.Integer)
+    )
+    return (
+        sa.select(Case.split, Kind.human, annotator.scalar_subquery().label("role"))
+        .outerjoin(Kind, Kind.id == Case.kind_id)
+        .where(Case.id == sa.bindparam("case_id", type_=sa.Integer))
+        .with_for_update(of=Case)
+    )
+
+
+def _admit(session: Session, new: NewRuling, split: Split) -> None:
     if split != Split.TRAIN:
         raise HeldOutCaseError(
             f"Case {new.case_id} is of the {split} split, by which students are measured; "

@@ -1,21 +1,34 @@
-"""Read cases back whole: with their evidence and the current opinion of every teacher."""
+"""Read cases back whole: with their evidence, the current opinion of every teacher, and rulings.
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeVar
+`case_views` is for the page: these cases, now. `whole_cases` is for what reads them all, an export or
+a snapshot: it streams, 500 cases in memory at a time, and everything it gives is of one moment,
+because one transaction holds it. Rows come as they are stored, past the types that SQLAlchemy would
+look up for each of some ten million values.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final
 
 import sqlalchemy as sa
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
-from db.cases import NewEvidence
-from db.models import Case, Evidence, Opinion, Teacher
-from db.vocabulary import Answer, Split, TeacherKind, Verdict
+from db.base import table_of
+from db.models import Annotator, Case, Evidence, Kind, Opinion, Ruling, Teacher, is_current
+from db.vocabulary import Answer, Element, EvidenceKind, Split, TeacherKind, Verdict
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from db.cases import NewEvidence
+
 Row = sa.Row[*tuple[Any, ...]]
 
-BATCH = 500  # cases looked up in one statement; SQLite takes at most 32,766 parameters
-_AS_GIVEN = ("external_id", "caption", "gold", "split", "source", "url", "date", "place")
+BATCH: Final = 500  # cases looked up in one statement; SQLite takes at most 32,766 parameters
+_ANSWERS: Final = {answer.value: answer for answer in Answer}
+_VERDICTS: Final[dict[str | None, Verdict]] = {verdict.value: verdict for verdict in Verdict}
+_TEACHER_KINDS: Final = {kind.value: kind for kind in TeacherKind}
+_SPLITS: Final = {split.value: split for split in Split}
 
 
 class UnknownCaseError(LookupError):
@@ -32,6 +45,7 @@ class OpinionView:
     verdict: Answer
     confidence: float | None
     rationale: str
+    elements: tuple[Element, ...] | None = None  # what does not fit; None where the teacher was not asked
 
 
 @dataclass(frozen=True)
@@ -50,8 +64,50 @@ class CaseView:
     url: str | None
     date: str | None
     place: str | None
-    evidence: tuple[NewEvidence, ...]
+    note: str | None
+    evidence: "tuple[NewEvidence, ...]"
     opinions: tuple[OpinionView, ...]
+
+
+@dataclass(frozen=True)
+class RulingView:
+    """A current ruling, with who gave it and what the opinion says that it picked as best."""
+
+    id: int
+    annotator_id: int
+    annotator: str
+    verdict: Answer
+    rationale: str | None  # the annotator's own, or an edited one
+    picked_teacher: str | None
+    picked_verdict: Answer | None
+    picked_rationale: str | None
+    note: str
+    flagged: bool
+    seconds: float
+    rushed: bool
+    settles: bool  # as an adjudicator
+    created_at: datetime
+    elements: tuple[Element, ...]
+
+
+@dataclass(frozen=True)
+class WholeCase:
+    """A case with the rulings on it, oldest first, and the human verdict if it is settled."""
+
+    view: CaseView
+    settled: Verdict | None
+    shares_held_out: bool  # its group or picture is a held-out case's, too; worked out where asked for
+    rulings: tuple[RulingView, ...]
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which cases are read; all of them by default."""
+
+    split: Split | None = None
+    dataset: str | None = None
+    settled: bool = False  # settled ones only
+    with_image: bool = False  # those with a picture only
 
 
 def case_view(session: Session, case_id: int) -> CaseView:
@@ -63,41 +119,191 @@ def case_views(session: Session, case_ids: Sequence[int]) -> list[CaseView]:
     """Return the cases whole, in the order asked for. Raises UnknownCaseError for an id without a case."""
     views: dict[int, CaseView] = {}
     for start in range(0, len(case_ids), BATCH):
-        views.update(_load_views(session, case_ids[start : start + BATCH]))
+        rows = session.execute(_CASES, {"case_ids": case_ids[start : start + BATCH]}).all()
+        views.update((view.id, view) for view in _views(session, rows))
     for case_id in case_ids:
         if case_id not in views:
             raise UnknownCaseError(f"There is no case {case_id} on this desk; it may belong to another one.")
     return [views[case_id] for case_id in case_ids]
 
 
-def _load_views(session: Session, case_ids: Sequence[int]) -> dict[int, CaseView]:
-    evidence = _by_case(
-        session.execute(
-            sa.select(Evidence.__table__).where(Evidence.case_id.in_(case_ids)).order_by(Evidence.id)
-        ),
-        lambda row: NewEvidence(row.kind, row.title, row.url, row.date, row.text),
-    )
-    opinions = _by_case(
-        session.execute(
-            sa.select(Opinion.__table__, Teacher.name, Teacher.kind)
-            .join(Teacher)
-            .where(Opinion.case_id.in_(case_ids), Opinion.current)
-            .order_by(Teacher.id)
-        ),
-        lambda row: OpinionView(row.id, row.name, row.kind, row.verdict, row.confidence, row.rationale),
-    )
-    columns = [getattr(Case, column) for column in (*_AS_GIVEN, "id", "dataset", "image_sha256")]
-    query = sa.select(*columns, Case.group_key.label("group")).where(Case.id.in_(case_ids))
-    return {
-        row.id: CaseView(
-            **row._mapping, evidence=tuple(evidence.get(row.id, ())), opinions=tuple(opinions.get(row.id, ()))
-        )
-        for row in session.execute(query)
-    }
+def count_cases(session: Session, selection: Selection) -> int:
+    """Count the cases selected."""
+    return session.scalar(_selected(selection, sa.func.count())) or 0
 
 
-def _by_case(rows: Iterable[Row], view: Callable[[Row], T]) -> dict[int, list[T]]:
-    views: dict[int, list[T]] = {}
+def whole_cases(session: Session, selection: Selection, *, sharing: bool = False) -> Iterator[WholeCase]:
+    """Read the cases selected in the order they were added, all as they are when the first is read.
+
+    With `sharing`, training cases are told apart that share a group or picture with a held-out case
+    by which students are measured: one with a picture and a gold verdict.
+    """
+    groups, images = _held_out_groups(), _held_out_images()
+    shares = sa.or_(groups.c.name.is_not(None), images.c.sha256.is_not(None)) if sharing else sa.false()
+    query = _selected(selection, *_CASE, _raw(_KIND.human), shares).order_by(_TABLE.id)
+    if sharing:  # one join for all cases, no look-up for each
+        own_group = sa.func.coalesce(_TABLE.group_key, _TABLE.external_id)
+        query = query.outerjoin(
+            groups, sa.and_(groups.c.dataset == _TABLE.dataset, groups.c.name == own_group)
+        ).outerjoin(images, images.c.sha256 == _TABLE.image_sha256)
+    for rows in session.execute(query.execution_options(yield_per=BATCH)).partitions():
+        rulings = _rulings(session, [row[0] for row in rows])
+        for row, view in zip(rows, _views(session, rows), strict=True):
+            *_, human, is_shared = row
+            yield WholeCase(view, _VERDICTS.get(human), bool(is_shared), tuple(rulings.get(view.id, ())))
+
+
+def _views(session: Session, rows: Sequence[Row]) -> Iterator[CaseView]:
+    """Add to rows that begin as `_CASE` what belongs to them."""
+    asked = {"case_ids": [row[0] for row in rows]}
+    evidence, opinions = _evidence(session, asked), _opinions(session, asked)
     for row in rows:
-        views.setdefault(row.case_id, []).append(view(row))
-    return views
+        id_, dataset, external_id, caption, image_sha256, gold, split = row[:7]
+        group, source, url, date, place, note = row[7 : len(_CASE)]
+        yield CaseView(
+            id_,
+            dataset,
+            external_id,
+            caption,
+            image_sha256,
+            _VERDICTS.get(gold),
+            _SPLITS[split],
+            group,
+            source,
+            url,
+            date,
+            place,
+            note,
+            tuple(evidence.get(id_, ())),
+            tuple(opinions.get(id_, ())),
+        )
+
+
+def _evidence(session: Session, asked: dict[str, Any]) -> "dict[int, list[NewEvidence]]":
+    from db.cases import NewEvidence  # at the top it would be a circle: cases, queue, views, cases
+
+    found: dict[int, list[NewEvidence]] = {}
+    for case_id, kind, *texts in session.execute(_EVIDENCE, asked):
+        found.setdefault(case_id, []).append(NewEvidence(EvidenceKind(kind), *texts))
+    return found
+
+
+def _opinions(session: Session, asked: dict[str, Any]) -> dict[int, list[OpinionView]]:
+    found: dict[int, list[OpinionView]] = {}
+    rows = session.execute(_OPINIONS, asked).all()
+    for case_id, id_, teacher, kind, verdict, confidence, rationale, elements in rows:
+        view = OpinionView(
+            id_, teacher, _TEACHER_KINDS[kind], _ANSWERS[verdict], confidence, rationale, _elements(elements)
+        )
+        found.setdefault(case_id, []).append(view)
+    return found
+
+
+def _rulings(session: Session, case_ids: Sequence[int]) -> dict[int, list[RulingView]]:
+    found: dict[int, list[RulingView]] = {}
+    for row in session.execute(_current_rulings(), {"case_ids": case_ids}):
+        said = dict(row._mapping)
+        elements = tuple(Element(element) for element in said["elements"])
+        found.setdefault(said.pop("case_id"), []).append(RulingView(**{**said, "elements": elements}))
+    return found
+
+
+def _elements(stored: Iterable[str] | None) -> tuple[Element, ...] | None:
+    return None if stored is None else tuple(Element(element) for element in stored)
+
+
+def _selected(selection: Selection, *columns: Any) -> sa.Select[*tuple[Any, ...]]:
+    cases, kinds = table_of(Case), table_of(Kind)
+    query = sa.select(*columns).select_from(cases).outerjoin(kinds, _KIND.id == _TABLE.kind_id)
+    if selection.split is not None:
+        query = query.where(_TABLE.split == selection.split)
+    if selection.dataset is not None:
+        query = query.where(_TABLE.dataset == selection.dataset)
+    if selection.settled:
+        query = query.where(_raw(_KIND.human).in_(list(Verdict)))
+    if selection.with_image:
+        query = query.where(_TABLE.image_sha256.is_not(None))
+    return query
+
+
+def _raw(column: sa.ColumnElement[Any]) -> sa.ColumnElement[str]:
+    """Read a word of the vocabulary as the text it is stored as."""
+    return sa.type_coerce(column, sa.String)
+
+
+_TABLE: Final = table_of(Case).c
+_KIND: Final = table_of(Kind).c
+_FOUND: Final = table_of(Evidence).c
+_SAID: Final = table_of(Opinion).c
+_TEACHER: Final = table_of(Teacher).c
+_ASKED: Final[sa.BindParameter[int]] = sa.bindparam("case_ids", expanding=True)
+
+_CASE: Final = (
+    _TABLE.id,
+    _TABLE.dataset,
+    _TABLE.external_id,
+    _TABLE.caption,
+    _TABLE.image_sha256,
+    _raw(_TABLE.gold),
+    _raw(_TABLE.split),
+    _TABLE.group_key,
+    _TABLE.source,
+    _TABLE.url,
+    _TABLE.date,
+    _TABLE.place,
+    _TABLE.note,
+)
+_CASES: Final = sa.select(*_CASE).where(_TABLE.id.in_(_ASKED))
+_EVIDENCE: Final = (
+    sa.select(_FOUND.case_id, _raw(_FOUND.kind), _FOUND.title, _FOUND.url, _FOUND.date, _FOUND.text)
+    .where(_FOUND.case_id.in_(_ASKED))
+    .order_by(_FOUND.id)
+)
+_OPINIONS: Final = (
+    sa.select(_SAID.case_id, _SAID.id, _TEACHER.name, _raw(_TEACHER.kind))
+    .add_columns(_raw(_SAID.verdict), _SAID.confidence, _SAID.rationale, _SAID.elements)
+    .join(table_of(Teacher), _TEACHER.id == _SAID.teacher_id)
+    .where(_SAID.case_id.in_(_ASKED), _SAID.current)
+    .order_by(_SAID.case_id, _SAID.teacher_id)
+)
+
+
+@cache
+def _current_rulings() -> sa.Select[*tuple[Any, ...]]:
+    """Select the case's id and the fields of RulingView under their names."""
+    named = {
+        "annotator": Annotator.name,
+        "picked_teacher": Teacher.name,
+        "picked_verdict": Opinion.verdict,
+        "picked_rationale": Opinion.rationale,
+    }
+    own = [field.name for field in fields(RulingView) if field.name not in named]
+    return (
+        sa.select(Ruling.case_id, *(getattr(Ruling, name) for name in own))
+        .add_columns(*(column.label(name) for name, column in named.items()))
+        .join(Annotator, Annotator.id == Ruling.annotator_id)
+        .outerjoin(Opinion, Opinion.id == Ruling.opinion_id)
+        .outerjoin(Teacher, Teacher.id == Opinion.teacher_id)
+        .where(Ruling.case_id.in_(_ASKED), is_current())
+        .order_by(Ruling.id)
+    )
+
+
+def _measures(held_out: type[Case]) -> sa.ColumnElement[bool]:
+    return sa.and_(
+        held_out.split != Split.TRAIN, held_out.gold.is_not(None), held_out.image_sha256.is_not(None)
+    )
+
+
+@cache
+def _held_out_groups() -> sa.Subquery:
+    held_out = aliased(Case)
+    name = sa.func.coalesce(held_out.group_key, held_out.external_id).label("name")
+    return sa.select(held_out.dataset, name).where(_measures(held_out)).distinct().subquery()
+
+
+@cache
+def _held_out_images() -> sa.Subquery:
+    held_out = aliased(Case)
+    sha256 = held_out.image_sha256.label("sha256")
+    return sa.select(sha256).where(_measures(held_out)).distinct().subquery()

@@ -67,11 +67,41 @@ class Role(StrEnum):
     EDITOR = "editor"
 
 
-class QueueReason(StrEnum):
-    """Why a case wants a person: teachers differ, or not one of them reaches a verdict."""
+SETTLING_ROLES = (Role.ADJUDICATOR, Role.EDITOR)  # whose answer settles split rulings
 
+
+class QueueReason(StrEnum):
+    """Why a case wants a person."""
+
+    CONFLICT = "conflict"  # its teachers differ
+    NO_VERDICT = "no_verdict"  # not one of its teachers reaches a verdict
+    AUDIT = "audit"  # its teachers agree, and it was drawn to see how often they agree on a mistake
+    SECOND_OPINION = "second_opinion"  # ruled on, and wanted from a colleague too
+    SPLIT_RULINGS = "split_rulings"  # people differ: an adjudicator settles
+    STUDENT_UNSURE = "student_unsure"  # its teachers agree, and the student cannot tell
+    SENT = "sent"  # an analyst asks
+
+
+class HumanAnswer(StrEnum):
+    """What people together say of a case: nothing yet, one answer, or different ones."""
+
+    NONE = "none"
+    IN_CONTEXT = Verdict.IN_CONTEXT.value
+    OUT_OF_CONTEXT = Verdict.OUT_OF_CONTEXT.value
+    UNSURE = UNSURE
+    SPLIT = "split"
+
+
+class CaseState(StrEnum):
+    """Where a case stands: what people say of it, and where they say nothing, what its teachers say."""
+
+    SETTLED = "settled"
+    SPLIT = "split"
+    CANNOT_TELL = "cannot_tell"  # people ruled, and cannot tell
     CONFLICT = "conflict"
     NO_VERDICT = "no_verdict"
+    AGREED = "agreed"
+    NO_OPINION = "no_opinion"
 
 
 class Stage(StrEnum):

@@ -21,6 +21,7 @@ import sqlalchemy as sa
 
 from db import queue
 from db.cases import NewCase, NewImage, NewOpinion, add_cases
+from db.derived import place_all
 from db.engine import write_session
 from db.models import Case
 from db.rulings import NewRuling, ensure_annotator, rule
@@ -105,9 +106,10 @@ def fill(
         records = [_new_case(case, _admitted(data, desk)) for case, data in part]
         with write_session(desk.sessions) as session:
             add_cases(session, DATASET, records, teacher_kind=TeacherKind.SCRIPTED)
-            queue.fill(session)
         added += len(records)
         say("draw", {"done": added, "of": total.total})
+    with write_session(desk.sessions) as session:
+        place_all(session, datetime.now(UTC))  # by now it is known which sources are rare
     _write_plan(desk.data_dir, {**plan, "done": True})
     return len(missing)
 

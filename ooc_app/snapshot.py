@@ -8,11 +8,11 @@ hash of every case, opinion and ruling used. `snapshot.json` is written last.
 import hashlib
 import json
 import os
-import random
 import re
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections import Counter
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,19 +21,19 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from db.engine import write_session
-from db.models import Case, Opinion as OpinionRow, Ruling, Run, is_current
-from db.rulings import settled_query
-from db.views import CaseView, OpinionView, case_views
-from db.vocabulary import Answer, Split, Verdict
+from db.models import Ruling, Run, is_current
+from db.views import Selection
+from db.vocabulary import Split
 from ooc_app.desk import Desk
 from ooc_app.intake.images import ImageRefusedError, UnknownImageError, shown_copy
+from ooc_app.lessons import Lesson, image_name, pairs, read_lessons
 from training.config import DistilConfig, preset, save_config
-from training.preferences import Opinion, SettledCase, agreed_target, preferences, settled_target
-from training.prompts import PROMPT_VERSION, Evidence
-from training.records import CaseInput, GoldCase, Target, write_records
+from training.prompts import PROMPT_VERSION
+from training.records import GoldCase, Preference, Target
 from training.state import RunFolder, write_whole
 
-READ_AT_ONCE = 500
+WITH_IMAGE = Selection(with_image=True)
+HELD_OUT = (Split.VALIDATION, Split.TEST)
 RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -57,37 +57,37 @@ class SnapshotSummary:
     test_cases: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Settled:
-    """A case's human verdict, and the rationales people wrote, edited or picked for it."""
+@dataclass(slots=True)
+class _Count:
+    """Counts what is frozen, and takes it into the hash, while it goes by."""
 
-    verdict: Verdict
-    preferred: tuple[str, ...]
+    training_cases: int = 0
+    agreed: int = 0
+    settled: int = 0
+    preferences: int = 0
+    held_out: Counter[Split] = field(default_factory=Counter)
+    digest: Any = field(default_factory=hashlib.sha256)
 
+    def add(self, lesson: Lesson, preferences: int) -> None:
+        case = lesson.case
+        self.digest.update(repr((case.view, case.settled, lesson.preferred)).encode())
+        self.training_cases += case.view.split == Split.TRAIN
+        self.settled += lesson.settled is not None
+        self.agreed += lesson.target is not None and lesson.settled is None
+        self.preferences += preferences
+        self.held_out[case.view.split] += lesson.gold is not None
 
-@dataclass(frozen=True, slots=True)
-class _Gathered:
-    targets: list[Target]
-    settled: list[SettledCase]
-    held_out: dict[Split, list[GoldCase]]
-    training_cases: int
-    left_out: int
-    rulings: int
-    images: dict[str, str]
-    digest: str
-
-    def summary(self, pairs: int) -> SnapshotSummary:
-        share = self.rulings / self.training_cases if self.training_cases else 0.0
-        validation, test = (len(self.held_out[split]) for split in (Split.VALIDATION, Split.TEST))
+    def summary(self, rulings: int) -> SnapshotSummary:
+        validation, test = self.held_out[Split.VALIDATION], self.held_out[Split.TEST]
         return SnapshotSummary(
             cases=self.training_cases + validation + test,
             training_cases=self.training_cases,
-            agreed=len(self.targets) - len(self.settled),
-            settled=len(self.settled),
-            left_out=self.left_out,
-            preferences=pairs,
-            rulings=self.rulings,
-            share=round(share, 4),
+            agreed=self.agreed,
+            settled=self.settled,
+            left_out=self.training_cases - self.agreed - self.settled,
+            preferences=self.preferences,
+            rulings=rulings,
+            share=round(rulings / self.training_cases, 4) if self.training_cases else 0.0,
             validation_cases=validation,
             test_cases=test,
         )
@@ -102,9 +102,11 @@ def recipe(desk: Desk, preset_name: str, **changes: Any) -> DistilConfig:
 
 def preview(desk: Desk) -> SnapshotSummary:
     """Say what `freeze` would put into a run now."""
+    count = _Count()
     with desk.sessions() as session:
-        gathered = _gather(session, seed=0)
-    return gathered.summary(len(preferences(_two_sided(gathered.settled))))
+        for lesson in read_lessons(session, WITH_IMAGE):
+            count.add(lesson, len(pairs(lesson)))
+        return count.summary(_current_rulings(session))
 
 
 def freeze(desk: Desk, *, name: str | None, config: DistilConfig) -> Path:
@@ -118,20 +120,15 @@ def freeze(desk: Desk, *, name: str | None, config: DistilConfig) -> Path:
     run_dir = desk.runs_dir / run_name
     if run_dir.exists():
         raise SnapshotError(f"There is a run named {run_name} already: give another name.")
-    with desk.sessions() as session:
-        gathered = _gather(session, config.seed)
-    if not gathered.targets:
-        raise SnapshotError(
-            "There is nothing to learn from yet: import cases with a picture and teachers' opinions."
-        )
     partial = run_dir.with_name(f".{run_name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     try:
-        _write(partial, gathered, config, desk.images_dir)
+        _write(partial, desk, config)
+        partial.rename(run_dir)
     except (ImageRefusedError, UnknownImageError) as error:
-        shutil.rmtree(partial, ignore_errors=True)
         raise SnapshotError(str(error)) from error
-    partial.rename(run_dir)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
     with write_session(desk.sessions) as session:
         registered(session, desk, run_name)
     return run_dir
@@ -160,21 +157,18 @@ def registered(session: Session, desk: Desk, run_name: str) -> Run | None:
     return run
 
 
-def _write(run_dir: Path, gathered: _Gathered, config: DistilConfig, images_dir: Path) -> None:
+def _write(run_dir: Path, desk: Desk, config: DistilConfig) -> None:
     (run_dir / "images").mkdir(parents=True)
-    for sha256, image in gathered.images.items():
-        _link(shown_copy(sha256, images_dir), run_dir / image)
-    pairs = preferences(
-        _two_sided(gathered.settled), max_per_case=config.dpo.max_preferences_per_case, seed=config.seed
-    )
-    write_records(run_dir / "sft.jsonl", gathered.targets)
-    write_records(run_dir / "preferences.jsonl", pairs)
-    for split, cases in gathered.held_out.items():
-        write_records(run_dir / f"{split.value}.jsonl", cases)
+    with desk.sessions() as session:
+        count = _write_lessons(run_dir, session, desk.images_dir, config)
+        summary = count.summary(_current_rulings(session))
+    if not summary.agreed + summary.settled:
+        raise SnapshotError(
+            "There is nothing to learn from yet: import cases with a picture and teachers' opinions."
+        )
     save_config(config, run_dir / "config.json")
-    summary = gathered.summary(len(pairs))
     said = {
-        "hash": gathered.digest,
+        "hash": count.digest.hexdigest(),
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "prompt_version": PROMPT_VERSION,
         "counts": asdict(summary),
@@ -182,131 +176,41 @@ def _write(run_dir: Path, gathered: _Gathered, config: DistilConfig, images_dir:
     write_whole(RunFolder(run_dir).snapshot_path, json.dumps(said, indent=2) + "\n")
 
 
-def _link(source: Path, target: Path) -> None:
-    """Share the picture's bytes with the desk where the file system can, else copy them."""
+def _write_lessons(run_dir: Path, session: Session, images_dir: Path, config: DistilConfig) -> _Count:
+    """Write records and pictures in one reading of the desk, however many cases it has."""
+    count = _Count()
+    with ExitStack() as files:
+        lines = {
+            name: files.enter_context((run_dir / f"{name}.jsonl").open("w", encoding="utf-8"))
+            for name in ("sft", "preferences", *HELD_OUT)
+        }
+        for lesson in read_lessons(session, WITH_IMAGE, config.seed):
+            made = pairs(lesson, max_per_case=config.dpo.max_preferences_per_case, seed=config.seed)
+            count.add(lesson, len(made))
+            lines["preferences"].writelines(map(_line, made))
+            if lesson.target:
+                lines["sft"].write(_line(lesson.target))
+            if lesson.gold:
+                lines[lesson.case.view.split].write(_line(lesson.gold))
+            if (lesson.target or lesson.gold) and (sha256 := lesson.case.view.image_sha256):
+                _link(sha256, images_dir, run_dir)
+    return count
+
+
+def _line(record: Target | Preference | GoldCase) -> str:
+    return json.dumps(asdict(record), ensure_ascii=False) + "\n"
+
+
+def _current_rulings(session: Session) -> int:
+    return session.scalar(sa.select(sa.func.count()).select_from(Ruling).where(is_current())) or 0
+
+
+def _link(sha256: str, images_dir: Path, run_dir: Path) -> None:
+    """Share a shown copy's bytes with the desk where the file system can, else copy them."""
+    source, target = shown_copy(sha256, images_dir), run_dir / image_name(sha256)
+    if target.exists():  # the picture of an earlier case
+        return
     try:
         os.link(source, target)
     except OSError:
         shutil.copyfile(source, target)
-
-
-def _gather(session: Session, seed: int) -> _Gathered:
-    """Sort every case with an image by what it is for. A query per 500 cases, none per case."""
-    rng = random.Random(seed)
-    verdicts = _settled(session)
-    digest = hashlib.sha256()
-    targets: list[Target] = []
-    settled: list[SettledCase] = []
-    held_out: dict[Split, list[GoldCase]] = {Split.VALIDATION: [], Split.TEST: []}
-    images: dict[str, str] = {}
-    training_cases = left_out = 0
-    for view in _views(session):
-        images[str(view.image_sha256)] = _image_name(view)
-        digest.update(repr((view, verdicts.get(view.id))).encode())
-        if view.split != Split.TRAIN:
-            if view.gold is not None:
-                held_out[Split(view.split)].append(_gold_case(view))
-            continue
-        training_cases += 1
-        if view.id in verdicts:
-            settled.append(_settled_case(view, verdicts[view.id]))
-            targets.append(settled_target(settled[-1]))
-        elif _agreed(view.opinions):
-            targets.append(agreed_target(_input(view), _opinions(view), rng))
-        else:
-            left_out += 1
-    targets, settled, leaking = _without_leaks(targets, settled, held_out)
-    rulings = session.scalar(sa.select(sa.func.count()).select_from(Ruling).where(is_current())) or 0
-    return _Gathered(
-        targets,
-        settled,
-        held_out,
-        training_cases,
-        left_out + leaking,
-        rulings,
-        images,
-        digest.hexdigest(),
-    )
-
-
-def _without_leaks(
-    targets: list[Target], settled: list[SettledCase], held_out: dict[Split, list[GoldCase]]
-) -> tuple[list[Target], list[SettledCase], int]:
-    """Leave out training cases that share a group or a picture with a held-out case, and count them.
-
-    Importers keep a data set's own splits, whatever they are; a student must not be measured on what
-    it was trained on.
-    """
-    measured = [gold.case for cases in held_out.values() for gold in cases]
-    groups, images = {case.group for case in measured}, {case.image for case in measured}
-
-    def leaks(case: CaseInput) -> bool:
-        return case.group in groups or case.image in images
-
-    kept = [target for target in targets if not leaks(target.case)]
-    return kept, [item for item in settled if not leaks(item.case)], len(targets) - len(kept)
-
-
-def _settled(session: Session) -> dict[int, _Settled]:
-    """Return every settled case's verdict by case id; people's own words come before picked ones."""
-    said = sa.select(
-        Ruling.case_id, Ruling.verdict, Ruling.rationale, OpinionRow.verdict, OpinionRow.rationale
-    )
-    rows = session.execute(
-        said.outerjoin(OpinionRow, OpinionRow.id == Ruling.opinion_id).where(is_current()).order_by(Ruling.id)
-    )
-    own: dict[int, list[str]] = {}
-    picked: dict[int, list[str]] = {}
-    for case_id, verdict, rationale, opinion_verdict, opinion_rationale in rows:
-        if rationale:
-            own.setdefault(case_id, []).append(rationale)
-        elif opinion_rationale and opinion_verdict == verdict:
-            picked.setdefault(case_id, []).append(opinion_rationale)
-    return {
-        row.case_id: _Settled(Verdict(row.verdict), (*own.get(row.case_id, ()), *picked.get(row.case_id, ())))
-        for row in session.execute(settled_query())
-    }
-
-
-def _views(session: Session) -> Iterator[CaseView]:
-    ids = list(session.scalars(sa.select(Case.id).where(Case.image_sha256.is_not(None)).order_by(Case.id)))
-    for start in range(0, len(ids), READ_AT_ONCE):
-        yield from case_views(session, ids[start : start + READ_AT_ONCE])
-
-
-def _two_sided(settled: Iterable[SettledCase]) -> Iterator[SettledCase]:
-    """Leave out settled cases on which no two rationales can be told apart; stage 1 has them."""
-    return (item for item in settled if not item.one_sided())
-
-
-def _agreed(opinions: Sequence[OpinionView]) -> bool:
-    said = {opinion.verdict for opinion in opinions}
-    return len(said) == 1 and Answer.UNSURE not in said
-
-
-def _image_name(view: CaseView) -> str:
-    return f"images/{view.image_sha256}.jpg"
-
-
-def _input(view: CaseView) -> CaseInput:
-    evidence = tuple(
-        Evidence(piece.title or "", piece.url or "", piece.date or "", piece.text or "")
-        for piece in view.evidence
-    )
-    name = f"{view.dataset}/{view.external_id}"
-    group = f"{view.dataset}/{view.group or view.external_id}"
-    return CaseInput(name, _image_name(view), view.caption, view.date, view.place, evidence, group)
-
-
-def _opinions(view: CaseView) -> tuple[Opinion, ...]:
-    return tuple(Opinion(o.teacher, Answer(o.verdict), o.rationale) for o in view.opinions)
-
-
-def _settled_case(view: CaseView, ruled: _Settled) -> SettledCase:
-    return SettledCase(_input(view), ruled.verdict, _opinions(view), ruled.preferred)
-
-
-def _gold_case(view: CaseView) -> GoldCase:
-    said = {opinion.teacher: Answer(opinion.verdict) for opinion in view.opinions}
-    assert view.gold is not None
-    return GoldCase(_input(view), Verdict(view.gold), said)

@@ -1,215 +1,164 @@
-"""Bring the cases of a data set's file onto the desk: what every importer has in common.
+"""Bring the cases of a data set onto the desk: what every importer has in common.
 
-An importer (`native.py` and its like) reads its format and yields, line by line, a Found case or a
-BadLine. Here the pictures go through the image door, and the cases into the database, 500 to a
-transaction: kill it anywhere and every case is there whole or not at all, and importing again adds
-what is missing. A picture that is not there is counted and its case kept; a picture the door
-refuses, or a path that leads out of the folder, makes its line a bad one.
+A reader (`native.py` and its like) yields, line by line, a Found case, a BadLine or a LeftOut one.
+Here the pictures go through the image door, and the cases into the database, 500 to a transaction:
+kill it anywhere and every case is there whole or not at all, and importing again adds what is
+missing. A picture that is not there is counted and its case kept; a picture the door refuses, or a
+path that leads out of the folder, makes its line a bad one.
 """
 
-import hashlib
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
-from itertools import islice
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from sqlalchemy import select
-
-from db import queue
-from db.cases import Added, NewCase, NewImage, add_cases
+from db.cases import Added, NewCase, add_cases
 from db.engine import write_session
-from db.models import Image
 from ooc_app.desk import Desk
-from ooc_app.intake.images import ImageRefusedError, admit_file, stored_path
+from ooc_app.intake.entries import BadLine, Entry, Found, LeftOut
+from ooc_app.intake.pictures import BadImageError, MissingImageError, picture_path, taken
 
 BATCH = 500  # cases per transaction
+PICTURES_MAX = 64_000_000  # bytes of pictures held at once, where the file itself has them
 BAD_LINES_KEPT = 1_000  # the rest are only counted, so that a wrong file cannot fill the memory
 
 Progress = Callable[[int, float], None]  # lines read so far, and the share of the file they are
 
 
-class ImportFileError(ValueError):
-    """Raised where a whole file or folder cannot be imported; nothing was."""
-
-
-@dataclass(frozen=True, slots=True)
-class BadLine:
-    """A line that was left out, and why."""
-
-    line: int  # from 1; the last one of a case that spans several
-    reason: str
-    share_read: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """A case as the file has it: its picture is still a path relative to the images folder."""
-
-    line: int
-    case: NewCase
-    image: str | None
-    share_read: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ImportReport:
-    """What an import did."""
+    """What an import did, or would do; it grows while it does."""
 
     dataset: str
     cases: int = 0  # new ones
     opinions: int = 0  # new ones and new versions of old ones
-    completed: int = 0  # were there, and got the picture or gold verdict they lacked
+    completed: int = 0  # were there, and got a fact they lacked
     unchanged: int = 0  # were there as they are
-    differing: int = 0  # are there with another caption, picture or gold verdict; left as they were
+    differing: int = 0  # are there with another caption, picture or fact; left as they were
+    read: int = 0  # good cases in the file, whether new or not
     without_image: int = 0  # of all cases read
-    bad: tuple[BadLine, ...] = ()  # the first `BAD_LINES_KEPT`
+    by_gold: Counter[str] = field(default_factory=Counter)  # of all cases read; `none` without gold verdict
+    by_split: Counter[str] = field(default_factory=Counter)
+    left_out: Counter[str] = field(default_factory=Counter)  # lines left out on purpose, by reason
+    bad: list[BadLine] = field(default_factory=list)  # the first `BAD_LINES_KEPT`
     bad_count: int = 0
 
+    def count(self, case: NewCase, *, without_image: bool) -> None:
+        """Count a good case."""
+        self.read += 1
+        self.without_image += without_image
+        self.by_gold[case.gold or "none"] += 1
+        self.by_split[case.split] += 1
 
-class MissingImageError(LookupError):
-    """Raised where a case's picture is not in the images folder."""
+    def refuse(self, line: BadLine) -> None:
+        """Count a bad line, and keep it if it is one of the first."""
+        self.bad_count += 1
+        if len(self.bad) < BAD_LINES_KEPT:
+            self.bad.append(line)
 
-
-class BadImageError(ValueError):
-    """Raised where a case's picture must not, or cannot, be taken."""
+    def add(self, added: Added) -> None:
+        """Count what one transaction did."""
+        self.cases += added.cases
+        self.opinions += added.opinions
+        self.completed += added.completed
+        self.unchanged += added.unchanged
+        self.differing += added.differing
 
 
 def import_cases(
-    desk: Desk,
-    dataset: str,
-    found: Iterable[Found | BadLine],
-    images_dir: Path,
-    progress: Progress | None = None,
+    desk: Desk, dataset: str, entries: Iterable[Entry], images_dir: Path, progress: Progress | None = None
 ) -> ImportReport:
-    """Add every good case under the name `dataset`, then queue what wants a person."""
+    """Add every good case, under the name `dataset` where the file names none."""
     report = ImportReport(dataset)
-    lines = iter(found)
-    read = 0
-    while batch := list(islice(lines, BATCH)):
-        report = merged(report, *add_batch(desk, dataset, batch, images_dir))
-        read += len(batch)
+    lines = 0
+    for batch in batches(entries):
+        add_batch(desk, report, batch, images_dir)
+        lines += len(batch)
         if progress is not None:
-            progress(read, batch[-1].share_read)
-    with write_session(desk.sessions) as session:
-        queue.fill(session)
+            progress(lines, batch[-1].share_read)
+    report.bad.sort(key=lambda bad: bad.line)
     return report
 
 
-def add_batch(
-    desk: Desk, dataset: str, batch: list[Found | BadLine], images_dir: Path
-) -> tuple[Added, int, list[BadLine]]:
-    """Add one batch in one transaction; return what was added, how many lack a picture, the bad lines."""
-    images = taken(
-        desk, {entry.image for entry in batch if isinstance(entry, Found) and entry.image}, images_dir
-    )
-    cases, bad, without_image = [], [], 0
-    for entry in batch:
-        if isinstance(entry, BadLine):
-            bad.append(entry)
-            continue
-        image = images[entry.image] if entry.image else None
-        if isinstance(image, BadImageError):
-            bad.append(BadLine(entry.line, str(image)))
-            continue
-        without_image += image is None
-        cases.append(replace(entry.case, image=image))
-    with write_session(desk.sessions) as session:
-        return add_cases(session, dataset, cases), without_image, bad
+def rehearse(
+    dataset: str, entries: Iterable[Entry], images_dir: Path, progress: Progress | None = None
+) -> ImportReport:
+    """Read all, and report it as if the desk were empty, without writing anything.
 
-
-def merged(report: ImportReport, added: Added, without_image: int, bad: list[BadLine]) -> ImportReport:
-    """Add what one batch did to the report."""
-    return ImportReport(
-        report.dataset,
-        report.cases + added.cases,
-        report.opinions + added.opinions,
-        report.completed + added.completed,
-        report.unchanged + added.unchanged,
-        report.differing + added.differing,
-        report.without_image + without_image,
-        (*report.bad, *bad[: BAD_LINES_KEPT - len(report.bad)]),
-        report.bad_count + len(bad),
-    )
-
-
-def taken(desk: Desk, names: set[str], images_dir: Path) -> dict[str, NewImage | BadImageError | None]:
-    """Take the pictures through the door, each name once; None for a picture that is not there.
-
-    A picture the desk knows by its bytes is not decoded again.
+    Pictures are looked for, not opened.
     """
-    images: dict[str, NewImage | BadImageError | None] = {}
-    digests: dict[str, str] = {}
-    for name in sorted(names):
+    report = ImportReport(dataset)
+    lines = 0
+    for batch in batches(entries):
+        for entry in good_entries(report, batch):
+            rehearse_case(report, entry, images_dir)
+        lines += len(batch)
+        if progress is not None:
+            progress(lines, batch[-1].share_read)
+    return report
+
+
+def rehearse_case(report: ImportReport, entry: Found, images_dir: Path) -> None:
+    """Count what adding one case would do."""
+    without_image = entry.image is None
+    if isinstance(entry.image, str):
         try:
-            with picture_path(name, images_dir).open("rb") as file:
-                digests[name] = hashlib.file_digest(file, "sha256").hexdigest()
+            picture_path(entry.image, images_dir)
         except MissingImageError:
-            images[name] = None
+            without_image = True
         except BadImageError as error:
-            images[name] = error
-        except OSError as error:
-            images[name] = BadImageError(f"its picture {name[:80]!r} cannot be read ({error.strerror})")
-    known = known_images(desk, set(digests.values()))
-    for name, digest in digests.items():
-        images[name] = known.get(digest) or admitted(name, images_dir, desk.images_dir)
-    return images
+            report.refuse(BadLine(entry.line, str(error)))
+            return
+    report.count(entry.case, without_image=without_image)
+    report.add(Added(cases=1, opinions=len(entry.case.opinions)))
 
 
-def known_images(desk: Desk, digests: set[str]) -> dict[str, NewImage]:
-    """Find the pictures that the database has and the data folder holds whole."""
-    with desk.sessions() as session:
-        rows = session.scalars(select(Image).where(Image.sha256.in_(sorted(digests)))).all()
-    return {
-        row.sha256: NewImage(row.sha256, row.format, row.width, row.height, row.byte_size)
-        for row in rows
-        if (path := stored_path(row.sha256, desk.images_dir)).exists()
-        and path.stat().st_size == row.byte_size
-    }
+def batches(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
+    """Cut into batches of `BATCH`, or fewer where they have many bytes of pictures."""
+    batch: list[Entry] = []
+    size = 0
+    for entry in entries:
+        batch.append(entry)
+        if entry.__class__ is Found and isinstance(entry.image, bytes):
+            size += len(entry.image)
+        if len(batch) == BATCH or size > PICTURES_MAX:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
 
 
-def admitted(name: str, images_dir: Path, store: Path) -> NewImage | BadImageError:
-    """Take one picture through the door."""
-    try:
-        image = admit_file(picture_path(name, images_dir), store)
-    except ImageRefusedError as error:
-        return BadImageError(f"its picture {name[:80]!r} is refused: {error}")
-    return NewImage(image.sha256, image.format, image.width, image.height, image.byte_size)
+def good_entries(report: ImportReport, batch: list[Entry]) -> list[Found]:
+    """Return the cases of a batch, and count the rest."""
+    good: list[Found] = []
+    for entry in batch:
+        if isinstance(entry, Found):
+            good.append(entry)
+        elif isinstance(entry, LeftOut):
+            report.left_out[entry.reason] += 1
+        else:
+            report.refuse(entry)
+    return good
 
 
-def picture_path(name: str, images_dir: Path) -> Path:
-    """Find a picture below `images_dir`.
-
-    Raises BadImageError for a name that leads out of the folder, by dots, root or symbolic link, or
-    to what is no file, and MissingImageError where nothing is there.
-    """
-    try:
-        root = images_dir.resolve()
-        path = (root / name).resolve()
-        if not path.is_relative_to(root):
-            raise BadImageError(f"its picture {name[:80]!r} lies outside the images folder")
-        if path.is_file():
-            return path
-        if path.exists():
-            raise BadImageError(f"its picture {name[:80]!r} is not a file")
-    except OSError as error:
-        raise BadImageError(f"its picture {name[:80]!r} cannot be found ({error.strerror})") from error
-    raise MissingImageError(f"There is no picture {name[:80]!r}.")
-
-
-def existing_file(path: Path) -> Path:
-    """Return `path`; raises ImportFileError where it is no readable file."""
-    if not path.is_file():
-        raise ImportFileError(f"There is no file {path}: give the path of the data set's file.")
-    return path
-
-
-def existing_folder(path: Path) -> Path:
-    """Return `path`; raises ImportFileError where it is no folder."""
-    if not path.is_dir():
-        raise ImportFileError(f"There is no folder {path}: give the one that the image paths start from.")
-    return path
-
-
-def read_share(position: int, size: int) -> float:
-    """Say which share of a file has been read, 0 to 1."""
-    return position / size if size else 1.0
+def add_batch(desk: Desk, report: ImportReport, batch: list[Entry], images_dir: Path) -> None:
+    """Add one batch in one transaction, and report it."""
+    good = good_entries(report, batch)
+    images = taken(desk, dict.fromkeys(entry.image for entry in good if entry.image), images_dir)
+    cases: dict[str, list[NewCase]] = {}
+    for entry in good:
+        case = entry.case
+        if entry.image:
+            image = images[entry.image]
+            if isinstance(image, BadImageError):
+                report.refuse(BadLine(entry.line, str(image)))
+                continue
+            case = replace(case, image=image)
+        cases.setdefault(entry.dataset or report.dataset, []).append(case)
+    with write_session(desk.sessions) as session:
+        added = [add_cases(session, dataset, some) for dataset, some in cases.items()]
+    for one in added:
+        report.add(one)
+    for some in cases.values():
+        for case in some:
+            report.count(case, without_image=case.image is None)

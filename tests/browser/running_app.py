@@ -16,7 +16,6 @@ from PIL import Image, ImageDraw
 
 from db.cases import NewCase, NewEvidence, NewImage, NewOpinion, add_cases
 from db.engine import write_session
-from db.queue import fill
 from db.vocabulary import Answer, EvidenceKind
 from ooc_app.desk import Desk
 from ooc_app.intake.images import admit
@@ -109,4 +108,3 @@ def add_conflicts(desk: Desk, count: int) -> None:
         )
     with write_session(desk.sessions) as session:
         add_cases(session, "test", records)
-        fill(session)

@@ -1,4 +1,3 @@
-from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -13,13 +12,11 @@ from db.cases import (
     NewImage,
     NewOpinion,
     add_cases,
-    agree,
-    opinion_counts,
 )
 from db.engine import write_session
 from db.models import Case, Event, Opinion
 from db.views import UnknownCaseError, case_view, case_views
-from db.vocabulary import Answer, EvidenceKind, Split, TeacherKind, Verdict
+from db.vocabulary import Answer, EvidenceKind, TeacherKind, Verdict
 
 IMAGE = NewImage("a" * 64, "JPEG", 640, 480, 1000)
 OTHER_IMAGE = replace(IMAGE, sha256="b" * 64)
@@ -151,30 +148,3 @@ def test_the_kind_of_a_teacher_is_that_of_its_first_opinion(sessions: sessionmak
         add_cases(session, "other", [FLOOD])
         views = case_views(session, [1, 2])
     assert {opinion.teacher_kind for view in views for opinion in view.opinions} == {TeacherKind.SCRIPTED}
-
-
-@pytest.mark.parametrize(
-    ("opinions", "found_as"),
-    [
-        ("ii", Verdict.IN_CONTEXT),
-        ("ooo", Verdict.OUT_OF_CONTEXT),
-        ("i", Verdict.IN_CONTEXT),
-        ("io", "conflict"),
-        ("iiu", "conflict"),
-        ("uu", "conflict"),
-        ("u", "conflict"),
-        ("---", None),
-    ],
-)
-def test_cases_are_agreed_or_in_conflict_or_without_opinion(
-    sessions: sessionmaker[Session], add_case: Callable[..., int], opinions: str, found_as: str | None
-) -> None:
-    case_id = add_case("one", opinions, split=Split.TEST)
-    counts = opinion_counts()
-    with sessions() as session:
-        said = {
-            row.case_id: row.agrees
-            for row in session.execute(sa.select(counts.c.case_id, agree(counts).label("agrees")))
-        }
-    expected = {} if found_as is None else {case_id: found_as in set(Verdict)}
-    assert said == expected

@@ -1,42 +1,160 @@
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Session, sessionmaker
-from sqlalchemy.schema import CreateIndex, CreateTable
 
-from db.engine import NewerDatabaseError, make_sessions, migrate, open_engine, write_session
-from db.models import Event, NaiveTimeError, metadata
+from db.base import NaiveTimeError
+from db.engine import (
+    NewerDatabaseError,
+    UnusableDatabaseError,
+    begin_immediate,
+    make_sessions,
+    migrate,
+    open_engine,
+    where,
+    write_session,
+)
+from db.models import Event, metadata
+from tests.postgres import Server
 
 LOG = sa.insert(Event).values(at=datetime(2026, 3, 1, tzinfo=UTC), detail={})
+BUSY = {"sqlite": "PRAGMA busy_timeout=1", "postgresql": "SET lock_timeout = '1ms'"}
+SECRET = "hunter2/of:mine"
 
 
 @pytest.fixture
-def engine(tmp_path: Path) -> Iterator[sa.Engine]:
-    engine = open_engine(f"sqlite:///{tmp_path / 'new.db'}")
+def engine(new_url: sa.URL) -> Iterator[sa.Engine]:
+    """Give a database without tables."""
+    engine = open_engine(new_url)
     yield engine
     engine.dispose()
 
 
-def _tables(engine: sa.Engine) -> dict[str, set[str]]:
-    """Describe tables and indexes by their SQL, whatever the order of columns' and constraints' lines."""
-    query = "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL AND type IN ('table', 'index')"
-    with engine.connect() as connection:
-        rows = connection.exec_driver_sql(query).all()
-    return {name: {line.strip(" ,\t") for line in sql.splitlines()} for name, sql in rows}
+def _tables(engine: sa.Engine) -> dict[str, Any]:
+    """Describe the desk's tables as the database itself does, whatever the order of columns."""
+    inspector = sa.inspect(engine)
+    return {
+        name: _described(inspector, name) for name in inspector.get_table_names() if name in metadata.tables
+    }
 
 
-def test_the_migrations_make_exactly_the_tables_of_the_models(engine: sa.Engine, tmp_path: Path) -> None:
+def _described(inspector: sa.Inspector, table: str) -> list[Any]:
+    columns = [(one["name"], str(one["type"]), one["nullable"]) for one in inspector.get_columns(table)]
+    references = [
+        (
+            one["name"]
+            or f"fk_{table}_{one['constrained_columns'][0]}",  # SQLite tells no name of an added one
+            one["constrained_columns"],
+            one["referred_table"],
+            one["referred_columns"],
+        )
+        for one in inspector.get_foreign_keys(table)
+    ]
+    unique = [(one["name"], one["column_names"]) for one in inspector.get_unique_constraints(table)]
+    checks = [(one["name"], one["sqltext"]) for one in inspector.get_check_constraints(table)]
+    indexes = [
+        (
+            one["name"],
+            one["column_names"],
+            one["unique"],
+            [str(how) for how in one["dialect_options"].values()],
+        )
+        for one in inspector.get_indexes(table)
+    ]
+    key = inspector.get_pk_constraint(table)["constrained_columns"]
+    return [key, *(sorted(part, key=str) for part in (columns, references, unique, checks, indexes))]
+
+
+def _open(url: str | sa.URL) -> None:
+    engine = open_engine(url)
+    try:
+        migrate(engine)
+    finally:
+        engine.dispose()
+
+
+def _refused(url: str | sa.URL) -> str:
+    """Say why a database is not opened, without a word of the password anywhere in it."""
+    with pytest.raises(UnusableDatabaseError) as refusal:
+        _open(url)
+    told = str(refusal.value)
+    assert SECRET not in told
+    assert "hunter2" not in told
+    assert "\n" not in told
+    return told
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"mysql://desk:{SECRET}@localhost/desk",
+        "postgresql://desk:hunter2@localhost:hunter2/desk",
+        "host=localhost password=hunter2",
+        "hunter2",
+        "",
+    ],
+)
+def test_what_is_no_address_of_a_database_is_refused_without_repeating_it(url: str) -> None:
+    assert "postgresql://USER:PASSWORD@HOST/NAME" in _refused(url)
+
+
+def test_a_server_that_does_not_answer_is_one_sentence(server: Server) -> None:
+    told = _refused(server.url.set(port=1, password=SECRET))
+    assert told == (
+        "The database postgres at 127.0.0.1:1 cannot be opened: Connection refused. "
+        "Check the address, and that the server is running."
+    )
+
+
+def test_a_wrong_password_is_one_sentence(server: Server) -> None:
+    assert "password authentication failed" in _refused(server.url.set(password=SECRET))
+
+
+def test_a_database_that_is_missing_is_one_sentence(server: Server) -> None:
+    assert 'database "nowhere" does not exist' in _refused(server.url.set(database="nowhere"))
+
+
+def test_a_user_who_may_make_no_tables_is_told_what_to_do(server: Server) -> None:
+    url = server.new_database()
+    server.execute("CREATE ROLE guest LOGIN PASSWORD 'welcome'")
+    assert "make the user its owner" in _refused(url.set(username="guest", password="welcome"))
+    server.drop(url)
+
+
+def test_a_database_that_cannot_hold_every_script_is_refused(server: Server) -> None:
+    server.execute(
+        "CREATE DATABASE latin TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C' LOCALE_PROVIDER libc"
+    )
+    assert "LATIN1" in _refused(server.url.set(database="latin"))
+
+
+def test_a_file_that_is_no_database_or_in_no_folder_is_named(tmp_path: Path) -> None:
+    (tmp_path / "notes.db").write_text("not a database, but a longer text " * 99)
+    assert "notes.db cannot be opened: file is not a database" in _refused(f"sqlite:///{tmp_path}/notes.db")
+    assert "unable to open database file" in _refused(f"sqlite:///{tmp_path}/nowhere/desk.db")
+
+
+@pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg", "postgresql+psycopg2"])
+def test_every_usual_form_of_a_postgresql_address_is_taken(scheme: str) -> None:
+    engine = open_engine(f"{scheme}://desk:{SECRET}@db.example:6543/news?sslmode=require")
+    assert (engine.dialect.name, engine.dialect.driver) == ("postgresql", "psycopg")
+    assert where(engine.url) == "news at db.example:6543"
+    assert engine.url.query == {"sslmode": "require"}
+
+
+def test_the_migrations_make_exactly_the_tables_of_the_models(
+    engine: sa.Engine, new_database: Callable[[], sa.URL]
+) -> None:
     migrate(engine)
-    direct = open_engine(f"sqlite:///{tmp_path / 'direct.db'}")
+    direct = open_engine(new_database())
     metadata.create_all(direct)
-    migrated = _tables(engine)
-    del migrated["alembic_version"]
-    assert migrated == _tables(direct)
+    assert _tables(engine) == _tables(direct)
+    assert _tables(engine).keys() == metadata.tables.keys()
     direct.dispose()
 
 
@@ -51,6 +169,12 @@ def test_four_that_migrate_at_once_all_find_it_done(engine: sa.Engine) -> None:
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda _: migrate(engine), range(4)))
     assert "rulings" in _tables(engine)
+
+
+def test_a_desk_opens_while_another_process_writes(sessions: sessionmaker[Session]) -> None:
+    engine = sessions.kw["bind"]
+    with write_session(sessions):
+        _open(engine.url)
 
 
 def test_a_database_of_a_newer_version_is_refused_and_left_alone(engine: sa.Engine) -> None:
@@ -71,24 +195,81 @@ def test_a_folder_with_a_per_cent_sign_in_its_name_works(tmp_path: Path) -> None
     engine.dispose()
 
 
-def test_every_connection_is_durable_and_keeps_foreign_keys(engine: sa.Engine) -> None:
+def test_every_sqlite_connection_is_durable_and_keeps_foreign_keys(tmp_path: Path) -> None:
+    engine = open_engine(f"sqlite:///{tmp_path}/desk.db")
     with engine.connect() as connection:
         pragmas = ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
         values = [connection.exec_driver_sql(f"PRAGMA {pragma}").scalar() for pragma in pragmas]
     assert values == ["wal", 2, 1, 10_000]
+    engine.dispose()
+
+
+def test_every_postgresql_connection_is_durable_whatever_the_server_says_and_waits_for_nobody_forever(
+    server: Server,
+) -> None:
+    url = server.new_database()
+    server.execute(f"ALTER DATABASE {url.database} SET synchronous_commit = off")
+    engine = open_engine(url.update_query_dict({"options": "-c lock_timeout=3s"}))
+    shown = ["synchronous_commit", "transaction_isolation", "lock_timeout", "statement_timeout", "TimeZone"]
+    shown.append("idle_in_transaction_session_timeout")
+
+    def values(session: Session) -> list[str]:
+        return [session.scalar(sa.text(f"SHOW {name}")) for name in shown]
+
+    with make_sessions(engine)() as session:
+        assert values(session) == ["on", "repeatable read", "3s", "1min", "UTC", "10min"]
+    with write_session(make_sessions(engine)) as session:
+        assert values(session) == ["on", "read committed", "3s", "0", "UTC", "1min"]
+    engine.dispose()
+    server.drop(url)
+
+
+def test_a_connection_that_the_server_cut_is_replaced_unnoticed(server: Server) -> None:
+    url = server.new_database()
+    engine = open_engine(url)
+    with engine.connect() as connection:
+        process_id = connection.scalar(sa.text("SELECT pg_backend_pid()"))
+    server.execute(f"SELECT pg_terminate_backend({process_id})")
+    with engine.connect() as connection:
+        assert connection.scalar(sa.text("SELECT pg_backend_pid()")) != process_id
+    engine.dispose()
+    server.drop(url)
+
+
+def test_what_is_read_in_one_session_is_of_one_moment(sessions: sessionmaker[Session]) -> None:
+    with sessions() as reader:
+        assert reader.scalars(sa.select(Event)).all() == []
+        with write_session(sessions) as session:
+            session.execute(LOG, {"action": "test"})
+        assert reader.scalars(sa.select(Event)).all() == []
+    with sessions() as reader:
+        assert len(reader.scalars(sa.select(Event)).all()) == 1
 
 
 def test_a_write_session_takes_the_lock_at_once_and_a_reader_does_not_wait(
-    sessions: sessionmaker[Session],
+    sessions: sessionmaker[Session], kind: str
 ) -> None:
     with write_session(sessions) as session:
         session.execute(LOG, {"action": "test"})
         with sessions() as reader:
             assert reader.scalars(sa.select(Event)).all() == []
-        with sessions() as other:
-            other.execute(sa.text("PRAGMA busy_timeout=1"))
-            with pytest.raises(sa.exc.OperationalError, match="locked"):
-                other.execute(LOG, {"action": "late"})
+        with sessions.kw["bind"].connect() as impatient:
+            impatient.exec_driver_sql(BUSY[kind])
+            impatient.commit()
+            with pytest.raises(sa.exc.OperationalError, match=r"locked|lock timeout"):
+                begin_immediate(Session(impatient))
+            impatient.invalidate()
+
+
+def test_a_writer_sees_all_that_the_one_before_it_left(sessions: sessionmaker[Session]) -> None:
+    def count_and_add(number: int) -> int:
+        with write_session(sessions) as session:
+            before = len(session.scalars(sa.select(Event.id)).all())
+            session.execute(LOG, {"action": f"test {number}"})
+            return before
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sorted(pool.map(count_and_add, range(24))) == list(range(24))
 
 
 def test_a_failed_write_session_leaves_nothing(sessions: sessionmaker[Session]) -> None:
@@ -117,14 +298,6 @@ def test_a_time_without_zone_is_refused(sessions: sessionmaker[Session]) -> None
     with pytest.raises(sa.exc.StatementError) as refusal, write_session(sessions) as session:
         session.execute(LOG, {"at": datetime(2026, 3, 1), "action": "test"})
     assert isinstance(refusal.value.orig, NaiveTimeError)
-
-
-def test_the_tables_can_be_created_on_postgresql() -> None:
-    dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
-    for table in metadata.sorted_tables:
-        assert str(CreateTable(table).compile(dialect=dialect)).strip()
-        for index in table.indexes:
-            assert str(CreateIndex(index).compile(dialect=dialect)).strip()
 
 
 def test_closing_an_engine_leaves_a_file_another_one_can_open(tmp_path: Path) -> None:

@@ -8,13 +8,16 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Session, sessionmaker
 
+from db.audits import draw
 from db.cases import NewCase, NewImage, NewOpinion, add_cases
+from db.derived import place_all
 from db.engine import write_session
-from db.models import Queued
-from db.queue import _free, claim, fill, queued, release, skip
+from db.models import Bucket, Queued
+from db.queue import _in_bucket, claim, queued, release, skip, waiting
 from db.rulings import NewRuling, ensure_annotator, recent, rule, rulings_today, undo
 from db.views import UnknownCaseError
-from db.vocabulary import LEASE, Answer, QueueReason, Split
+from db.vocabulary import LEASE, Answer, QueueReason, Role, Split
+from db.worth import Order, change_order
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 MARIA, TOM = 1, 2
@@ -24,16 +27,24 @@ SPLIT = (NewOpinion("A", Answer.IN_CONTEXT), NewOpinion("B", Answer.OUT_OF_CONTE
 
 @pytest.fixture
 def desk(sessions: sessionmaker[Session]) -> sessionmaker[Session]:
-    """Give a desk with the annotators Maria and Tom."""
+    """Give a desk with the annotators Maria and Tom, on which each case is for one of them."""
     with write_session(sessions) as session:
-        assert [ensure_annotator(session, name) for name in ("maria", "tom")] == [MARIA, TOM]
+        people = [ensure_annotator(session, name, Role.ANNOTATOR) for name in ("maria", "tom")]
+        assert people == [MARIA, TOM]
+        change_order(session, Order(second_opinions=0), None, NOW)
     return sessions
 
 
-def _queue(sessions: sessionmaker[Session]) -> dict[int, tuple[str, float]]:
+def _queue(sessions: sessionmaker[Session]) -> dict[int, tuple[str, int]]:
     with sessions() as session:
-        rows = session.execute(sa.select(Queued.case_id, Queued.why, Queued.priority))
-        return {case_id: (why, round(priority, 3)) for case_id, why, priority in rows}
+        rows = session.execute(sa.select(Queued.case_id, Bucket.why, Bucket.closeness).join(Bucket))
+        return {case_id: (why, closeness) for case_id, why, closeness in rows}
+
+
+def _two_rulings_each(sessions: sessionmaker[Session]) -> None:
+    with write_session(sessions) as session:
+        change_order(session, Order(second_opinions=1), None, NOW)
+        place_all(session, NOW)
 
 
 def _answer(case_id: int, submission_id: str, verdict: Answer = Answer.IN_CONTEXT) -> NewRuling:
@@ -49,19 +60,22 @@ def test_the_queue_holds_training_conflicts_with_a_picture_by_how_evenly_they_sp
     add_case("to validate", "io", split=Split.VALIDATION)
     add_case("no picture", "io", image=False)
     wanted = {
-        add_case("even", "io"): (QueueReason.CONFLICT, 1.0),
-        add_case("two to one", "iio"): (QueueReason.CONFLICT, 0.667),
-        add_case("two and unsure", "oou"): (QueueReason.CONFLICT, 0.333),
-        add_case("all unsure", "uu"): (QueueReason.NO_VERDICT, 0.0),
+        add_case("even", "io"): (QueueReason.CONFLICT, 10),
+        add_case("two to one", "iio"): (QueueReason.CONFLICT, 7),
+        add_case("two and unsure", "oou"): (QueueReason.CONFLICT, 3),
+        add_case("all unsure", "uu"): (QueueReason.NO_VERDICT, 0),
     }
     assert _queue(desk) == wanted
 
 
-def test_filling_again_adds_nothing_and_says_so(desk: sessionmaker[Session], add_case: AddCase) -> None:
+def test_placing_everything_anew_changes_nothing_that_is_right(
+    desk: sessionmaker[Session], add_case: AddCase
+) -> None:
     add_case("one")
+    before = _queue(desk)
     with write_session(desk) as session:
-        assert fill(session) == 0
-        assert queued(session) == 1
+        assert place_all(session, NOW) == 1
+    assert _queue(desk) == before
 
 
 def test_cases_whose_opinions_change_are_moved_or_leave_unless_leased(
@@ -69,17 +83,20 @@ def test_cases_whose_opinions_change_are_moved_or_leave_unless_leased(
 ) -> None:
     leaves, moves, leased = add_case("leaves", "io"), add_case("moves", "ioi"), add_case("leased", "io")
     with write_session(desk) as session:
-        session.execute(sa.update(Queued).where(Queued.case_id != leased).values(priority=-1.0))
-        assert claim(session, MARIA, NOW, count=1) == [leased]
+        release(session, MARIA)
+        session.execute(
+            sa.update(Queued)
+            .where(Queued.case_id == leased)
+            .values(annotator_id=MARIA, leased_at=NOW, lease_until=NOW + LEASE)
+        )
         agrees = (NewOpinion("A", Answer.OUT_OF_CONTEXT, "Now I see."),)
         records = [
             NewCase(name, f"Caption of {name}.", opinions=agrees) for name in ("leaves", "moves", "leased")
         ]
-        add_cases(session, "test", records)
-        fill(session)
+        add_cases(session, "test", records, now=NOW)
     assert _queue(desk).keys() == {moves, leased}
     assert leaves not in _queue(desk)
-    assert _queue(desk)[moves] == (QueueReason.CONFLICT, 0.667)
+    assert _queue(desk)[moves] == (QueueReason.CONFLICT, 7)
 
 
 def test_an_annotator_gets_the_best_cases_and_the_same_ones_again(
@@ -176,12 +193,12 @@ def test_a_case_that_wants_two_rulings_gets_them_from_two_people(
     desk: sessionmaker[Session], add_case: AddCase
 ) -> None:
     case_id = add_case("one")
+    _two_rulings_each(desk)
     with write_session(desk) as session:
-        session.execute(sa.update(Queued).values(rulings_wanted=2))
         claim(session, MARIA, NOW)
         rule(session, MARIA, _answer(case_id, "1"), NOW)
+        assert waiting(session) == {QueueReason.SECOND_OPINION: 1}
         assert claim(session, MARIA, NOW) == []
-        assert fill(session) == 0
         assert claim(session, TOM, NOW) == [case_id]
         rule(session, TOM, _answer(case_id, "2"), NOW)
         assert queued(session) == 0
@@ -190,16 +207,55 @@ def test_a_case_that_wants_two_rulings_gets_them_from_two_people(
         assert claim(session, MARIA, NOW) == [case_id]
 
 
-def test_ruled_cases_do_not_come_back_when_the_queue_is_filled_again(
+def test_ruled_cases_do_not_come_back_when_everything_is_placed_anew(
     desk: sessionmaker[Session], add_case: AddCase
 ) -> None:
     ruled, unsure = add_case("ruled"), add_case("cannot tell")
     with write_session(desk) as session:
         rule(session, MARIA, _answer(ruled, "1"), NOW)
         rule(session, MARIA, _answer(unsure, "2", Answer.UNSURE), NOW)
-        assert fill(session) == 0
-        assert queued(session) == 0
-        assert fill(session, rulings_wanted=2) == 2
+        assert place_all(session, NOW) == queued(session) == 0
+    _two_rulings_each(desk)
+    assert _queue(desk).keys() == {ruled, unsure}
+
+
+def test_split_rulings_go_to_an_adjudicator_alone_and_before_all_else(
+    desk: sessionmaker[Session], add_case: AddCase
+) -> None:
+    case_id, other = add_case("one", "iio"), add_case("other", "io")
+    with write_session(desk) as session:
+        ada = ensure_annotator(session, "ada", Role.ADJUDICATOR)
+        eve = ensure_annotator(session, "eve", Role.ANNOTATOR)
+        rule(session, MARIA, _answer(case_id, "1"), NOW)
+        rule(session, TOM, _answer(case_id, "2", Answer.OUT_OF_CONTEXT), NOW)
+        assert waiting(session) == {QueueReason.SPLIT_RULINGS: 1, QueueReason.CONFLICT: 1}
+        assert claim(session, ada, NOW) == [case_id, other]
+        release(session, ada)
+        assert claim(session, eve, NOW) == [other]
+
+
+def test_an_adjudicator_is_not_asked_to_settle_what_they_ruled_on(
+    desk: sessionmaker[Session], add_case: AddCase
+) -> None:
+    case_id = add_case("one")
+    with write_session(desk) as session:
+        ada = ensure_annotator(session, "ada", Role.ADJUDICATOR)
+        rule(session, ada, _answer(case_id, "1"), NOW)
+        rule(session, TOM, _answer(case_id, "2", Answer.OUT_OF_CONTEXT), NOW)
+        assert claim(session, ada, NOW) == []
+
+
+def test_on_an_audit_turn_an_audit_case_comes_first_and_one_only(
+    desk: sessionmaker[Session], add_case: AddCase
+) -> None:
+    audited = [add_case(name, "ii") for name in ("first", "second")]
+    conflicts = [add_case(name) for name in ("third", "fourth")]
+    with write_session(desk) as session:
+        assert draw(session, 9, NOW, seed=0) == 2
+        assert claim(session, MARIA, NOW, is_audit_turn=False) == conflicts
+        release(session, MARIA)
+        first, second = claim(session, MARIA, NOW, is_audit_turn=True)
+    assert (first in audited, second) == (True, conflicts[0])
 
 
 def test_skipping_a_case_that_is_not_there_is_said_so(desk: sessionmaker[Session]) -> None:
@@ -222,7 +278,6 @@ def test_nothing_an_annotator_waits_for_reads_a_whole_table(
             for number in range(300)
         ]
         add_cases(session, "test", records)
-        fill(session)
         if analysed:
             session.execute(sa.text("ANALYZE"))
     with write_session(desk) as session, _plans(session) as plans:
@@ -251,9 +306,8 @@ def _plans(session: Session) -> Iterator[list[str]]:
 
     def explain(connection: object, cursor: Any, statement: str, parameters: Any, *_: object) -> None:
         if not statement.startswith("EXPLAIN"):
-            steps.extend(
-                row[3] for row in cursor.connection.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)
-            )
+            once = parameters[0] if isinstance(parameters, list) else parameters
+            steps.extend(row[3] for row in cursor.connection.execute(f"EXPLAIN QUERY PLAN {statement}", once))
 
     engine = session.get_bind()
     sa.event.listen(engine, "before_cursor_execute", explain)
@@ -263,5 +317,5 @@ def _plans(session: Session) -> Iterator[list[str]]:
 
 def test_on_postgresql_a_claim_passes_over_rows_that_another_one_has_locked() -> None:
     dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
-    query = str(_free().compile(dialect=dialect))
+    query = str(_in_bucket().compile(dialect=dialect))
     assert query.rstrip().endswith("FOR UPDATE OF queue SKIP LOCKED")

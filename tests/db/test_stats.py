@@ -1,14 +1,14 @@
 import json
-from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
 from sqlalchemy.orm import Session, sessionmaker
 
+from db.agreement import NO_AUDIT_RULED, NOTHING_ANSWERED_TWICE
 from db.engine import write_session
 from db.rulings import NewRuling, ensure_annotator, rule, undo
-from db.stats import NO_ALPHA, alpha, kappa, stats
+from db.stats import stats
 from db.vocabulary import Answer, Split, Verdict
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -41,7 +41,11 @@ def desk(sessions: sessionmaker[Session], add_case: Callable[..., int]) -> sessi
 def test_the_stats_of_a_small_desk_are_those_counted_by_hand(desk: sessionmaker[Session]) -> None:
     with desk() as session:
         found = json.loads(json.dumps(stats(session)))
-    teachers, agreement = found.pop("teachers"), found.pop("agreement")
+    teachers, agreement, people = (found.pop(name) for name in ("teachers", "agreement", "people"))
+    assert {why: cases for why, cases in found.pop("queue").items() if cases} == {
+        "conflict": 1,  # case 10, undone
+        "second_opinion": 1,  # case 5
+    }
     assert found == {
         "cases": 10,
         "cases_without_image": 1,
@@ -52,14 +56,27 @@ def test_the_stats_of_a_small_desk_are_those_counted_by_hand(desk: sessionmaker[
         "agreed_wrong": 1,
         "no_opinion": 1,
         "conflicts": {"total": 6, "open": 4, "settled": 2},
-        "queued": 1,
-        "audit": {"sampled": 0, "ruled": 0, "wrong": 0, "error": None, "interval": None},
+        "queued": 2,
+        "audit": {
+            "sampled": 0,
+            "ruled": 0,
+            "wrong": 0,
+            "error": None,
+            "interval": None,
+            "why": NO_AUDIT_RULED,
+            "by_source": [],
+        },
         "preferences": 4,  # case 3: 1 right x 2 wrong; case 5: (1 right + 1 of tom's own) x 1 wrong
         "preferences_possible": 5,  # case 3: 1 x 2; case 4: 1 x 2; case 6: none; case 9: 1 x 1
         "rulings": 3,
         "annotators": 2,
+        "called_out": [],
     }
-    assert [list(teacher.values())[:-1] for teacher in teachers] == [
+    assert [(one["name"], one["rulings"], one["unsure"], one["rushed"]) for one in people] == [
+        ("maria", 2, 1, 2),
+        ("tom", 1, 0, 1),
+    ]
+    assert [list(teacher.values())[:5] for teacher in teachers] == [
         ["A", "recorded", 9, 2, pytest.approx(2 / 6)],
         ["B", "recorded", 8, 1, pytest.approx(2 / 6)],
         ["C", "recorded", 8, 2, pytest.approx(2 / 6)],
@@ -81,39 +98,5 @@ def test_an_empty_desk_has_zeros_and_says_why_alpha_is_undefined(sessions: sessi
     assert (found["cases"], found["conflicts"]) == (0, {"total": 0, "open": 0, "settled": 0})
     assert found["by_gold"] == {"in_context": 0, "out_of_context": 0, "unknown": 0}
     assert found["teachers"] == []
-    assert found["agreement"] == {"krippendorff_alpha": None, "why": NO_ALPHA, "pairs": []}
-
-
-def test_kappa_of_the_textbook() -> None:
-    # Cohen's coefficient for 20 yes-yes, 5 yes-no, 10 no-yes, 15 no-no is 0.4.
-    pairs = Counter({("yes", "yes"): 20, ("yes", "no"): 5, ("no", "yes"): 10, ("no", "no"): 15})
-    assert kappa(pairs) == pytest.approx(0.4)
-
-
-def test_kappa_is_undefined_without_pairs_or_variety() -> None:
-    assert kappa(Counter()) is None
-    assert kappa(Counter({("yes", "yes"): 9})) is None
-
-
-def test_alpha_of_krippendorffs_own_example() -> None:
-    # Krippendorff 2011, section C: four observers, twelve units, missing data; nominal alpha 0.743.
-    units = [
-        (3, 0, 0, 0, 0),
-        (0, 3, 1, 0, 0),
-        (0, 0, 4, 0, 0),
-        (0, 0, 4, 0, 0),
-        (0, 4, 0, 0, 0),
-        (1, 1, 1, 1, 0),
-        (0, 0, 0, 4, 0),
-        (3, 1, 0, 0, 0),
-        (0, 4, 0, 0, 0),
-        (0, 0, 0, 0, 3),
-        (2, 0, 0, 0, 0),
-        (0, 0, 1, 0, 0),
-    ]
-    assert alpha((unit, 1) for unit in units) == pytest.approx(0.743, abs=0.0005)
-
-
-def test_alpha_is_one_for_full_agreement_and_undefined_for_a_single_answer() -> None:
-    assert alpha([((2, 0), 3), ((0, 2), 3)]) == 1.0
-    assert alpha([((2, 0), 3)]) is None
+    none = {"krippendorff_alpha": None, "why": NOTHING_ANSWERED_TWICE, "pairs": []}
+    assert found["agreement"] == {**none, "annotators": none}

@@ -11,7 +11,6 @@ from PIL import Image
 from db.cases import NewCase, NewImage, NewOpinion, add_cases
 from db.engine import write_session
 from db.models import Case
-from db.queue import fill
 from db.rulings import ensure_annotator
 from db.vocabulary import Answer, Role
 from ooc_app.auth import Person, local_person
@@ -63,7 +62,6 @@ def add_conflict(desk: Desk) -> AddConflict:
         case = NewCase(name, caption or f"Caption of {name}.", stored, date="12 March", opinions=said)
         with write_session(desk.sessions) as session:
             add_cases(session, "test", [case])
-            fill(session)
             return session.scalars(sa.select(Case.id).where(Case.external_id == name)).one()
 
     return add

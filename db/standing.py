@@ -1,0 +1,133 @@
+"""Where cases stand, worked out from the facts: opinions, rulings, audits and requests.
+
+What is derived from a standing (the case's kind, its row in the queue) is written by `queue.py` and
+`derived.py`; whatever changes a fact works the standing out anew, so that nothing is ever adjusted by
+guessing what an undo or a correction undoes.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from db.base import table_of
+from db.kinds import Traits, human_answer, pattern_of
+from db.models import Audit, Bucket, Case, Opinion, Queued, Request, Ruling, is_current
+from db.vocabulary import QueueReason
+
+Chosen = Callable[[sa.ColumnElement[int]], sa.ColumnElement[bool]]
+"""Picks cases by a column that holds their id."""
+Row = sa.Row[*tuple[Any, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class InQueue:
+    """A case's row in the queue as it is."""
+
+    bucket_id: int
+    rarity: int
+    rulings_wanted: int
+    doubt: float | None
+    leased_until: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A case as the queue and the statistics see it."""
+
+    case_id: int
+    traits: Traits
+    source: str | None
+    elements: frozenset[str]  # named by its current opinions
+    kind_id: int | None = None  # as stored, whether or not it is right
+    ruled_by: int = 0  # who ruled last; 0 nobody
+    audited: bool = False
+    requested: QueueReason | None = None
+    rulings_requested: int = 1
+    in_queue: InQueue | None = None
+
+
+def standings(session: Session, case_ids: Sequence[int]) -> list[Standing]:
+    """Work out where these cases stand, in the order of their ids, and keep others from changing them."""
+    return load(session, lambda column: column.in_(case_ids), locks=True)
+
+
+def load(session: Session, chosen: Chosen, *, locks: bool = False) -> list[Standing]:
+    """Work out where the chosen cases stand, in the order of their ids."""
+    query = _cases(chosen)
+    cases = session.execute(query.with_for_update(of=Case) if locks else query).all()
+    opinions: dict[int, list[Row]] = {}
+    for row in session.execute(_opinions(chosen)):
+        opinions.setdefault(row.case_id, []).append(row)
+    rulings: dict[int, list[Row]] = {}
+    for row in session.execute(_rulings(chosen)):
+        rulings.setdefault(row.case_id, []).append(row)
+    return [_standing(case, opinions.get(case.id, []), rulings.get(case.id, [])) for case in cases]
+
+
+def _standing(case: Row, opinions: list[Row], rulings: list[Row]) -> Standing:
+    traits = Traits(
+        split=case.split,
+        has_image=case.has_image,
+        gold=case.gold or "",
+        pattern=pattern_of({row.teacher_id: row.verdict for row in opinions}),
+        human=human_answer((row.verdict, row.settles) for row in rulings).value,
+        rulings=len(rulings),
+        own_rationales=sum(row.own for row in rulings),
+    )
+    in_queue = None
+    if case.bucket_id is not None:
+        in_queue = InQueue(case.bucket_id, case.rarity, case.rulings_wanted, case.doubt, case.lease_until)
+    return Standing(
+        case.id,
+        traits,
+        case.source,
+        frozenset(element for row in opinions for element in row.elements or ()),
+        case.kind_id,
+        rulings[-1].annotator_id if rulings else 0,
+        case.audited,
+        case.requested,
+        case.rulings_requested or 1,
+        in_queue,
+    )
+
+
+def _cases(chosen: Chosen) -> sa.Select[*tuple[Any, ...]]:
+    return (
+        sa.select(
+            Case.id,
+            Case.split,
+            Case.image_sha256.is_not(None).label("has_image"),
+            Case.gold,
+            Case.source,
+            Case.kind_id,
+            Audit.case_id.is_not(None).label("audited"),
+            Request.why.label("requested"),
+            Request.rulings_wanted.label("rulings_requested"),
+            Queued.bucket_id,
+            Bucket.rarity,
+            Queued.rulings_wanted,
+            Queued.doubt,
+            Queued.lease_until,
+        )
+        .outerjoin(Audit, Audit.case_id == Case.id)
+        .outerjoin(Request, Request.case_id == Case.id)
+        .outerjoin(Queued, Queued.case_id == Case.id)
+        .outerjoin(Bucket, Bucket.id == Queued.bucket_id)
+        .where(chosen(table_of(Case).c.id))
+        .order_by(Case.id)
+    )
+
+
+def _opinions(chosen: Chosen) -> sa.Select[*tuple[Any, ...]]:
+    columns = (Opinion.case_id, Opinion.teacher_id, Opinion.verdict, Opinion.elements)
+    return sa.select(*columns).where(Opinion.current, chosen(table_of(Opinion).c.case_id))
+
+
+def _rulings(chosen: Chosen) -> sa.Select[*tuple[Any, ...]]:
+    own = Ruling.rationale.is_not(None).label("own")
+    columns = (Ruling.case_id, Ruling.annotator_id, Ruling.verdict, Ruling.settles, own)
+    return sa.select(*columns).where(chosen(table_of(Ruling).c.case_id), is_current()).order_by(Ruling.id)
