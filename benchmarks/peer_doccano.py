@@ -16,7 +16,7 @@ import subprocess
 import time
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -76,14 +76,14 @@ class Doccano:
         web = server(
             self._web_server(port),
             folder / "log",
-            answers=f"{url}/v1/health/",
+            answers=f"{url}/v1/me",
             cwd=self._backend(),
             environment={**environment, **_as_its_web_server_sets(folder)},
         )
         with (
             web,
             server([command, "task"], folder / "task.log", environment=environment),
-            signed_in(url, 0) as owner,
+            closing(signed_in(url, 0)) as owner,
         ):
             owner.timeout = httpx.Timeout(PATIENCE)
             yield OpenDoccano(url, owner, items)

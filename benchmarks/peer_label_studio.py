@@ -9,7 +9,7 @@ import os
 import re
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -71,7 +71,7 @@ class LabelStudio:
         with server(command, folder / "log", answers=f"{url}/health", environment=environment):
             for number in range(1, PEOPLE + 1):
                 signed_in(url, number, new=True).close()
-            with signed_in(url, 0) as owner:
+            with closing(signed_in(url, 0)) as owner:
                 owner.timeout = httpx.Timeout(PATIENCE)
                 made = owner.post("/api/projects", json={"title": "desk", "label_config": CONFIG})
                 made.raise_for_status()

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from db.agreement import wilson
-from db.bulk import insert_all
+from db.bulk import insert_all, stored
 from db.derived import restand
 from db.kinds import all_kinds
 from db.models import Audit, Case, Event, Kind
@@ -61,10 +61,9 @@ def draw(
         .order_by(Case.id)
     )
     drawn = _reservoir(session.execute(open_cases.execution_options(yield_per=10_000)), number, seed)
-    insert_all(
-        session, Audit, ("case_id", "pseudo_label", "drawn_at"),
-        [(case_id, labels[kind_id], now) for case_id, kind_id in drawn],
-    )  # fmt: skip
+    drawn_at = stored(session, Audit.drawn_at, now)
+    rows = [(case_id, labels[kind_id], drawn_at) for case_id, kind_id in drawn]
+    insert_all(session, Audit, ("case_id", "pseudo_label", "drawn_at"), rows)
     for start in range(0, len(drawn), _AT_ONCE):
         restand(session, [case_id for case_id, _ in drawn[start : start + _AT_ONCE]], now)
     if drawn:

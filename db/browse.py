@@ -4,10 +4,10 @@ Pages are cut by id, never by offset, so the thousandth page costs what the firs
 makes a kind (state, verdict, split, teacher ...) are read off the kinds; the narrowest of the other
 filters yields ids in order, and what it yields is held against the rest, a few hundred at a time. A
 search whose rest is rare among its matches could go through a million of them: it stops after
-`LOOKED_AT_MAX`, says so, and can be gone on with.
+`Effort.looked_at`, says so, and can be gone on with.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -24,13 +24,23 @@ from db.models import Case, Ruling, Stratum, Teacher, is_current
 from db.vocabulary import Answer, CaseState, Split, Verdict
 
 PAGE: Final = 24
-AT_ONCE: Final = 400  # ids held against the other filters in one go
-LOOKED_AT_MAX: Final = 8_000  # ids one call looks at before it hands out what it has
-COUNTED_MAX: Final = 1_000  # beyond, a count that needs rows says "more than"
-FEW: Final = 4_000  # cases of the wanted kinds below which the kinds are the narrowest filter
+ID_MAX: Final = 2**31 - 1  # what PostgreSQL's integer holds
 
-Ids = Callable[[int | None, int], list[int]]
-"""Yields up to so many ids beyond a cursor, in order."""
+Ids = Callable[[int, int, int], list[int]]
+"""Gives up to so many ids between two others, in order."""
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much one call may do before it hands out what it has."""
+
+    at_once: int = 400  # ids held against the other filters in one go
+    looked_at: int = 8_000  # ids in all
+    counted: int = 1_000  # beyond, a count that needs rows says "more than"
+    few: int = 4_000  # cases of the wanted kinds below which the kinds are the narrowest filter
+
+
+EFFORT: Final = Effort()
 
 
 @dataclass(frozen=True)
@@ -75,7 +85,7 @@ class Page:
     rows: tuple[CaseRow, ...]
     older: int | None  # cursor of the page after this one; None where there is none
     newer: int | None  # cursor of the page before this one; None on the first
-    is_cut: bool = False  # stopped after LOOKED_AT_MAX: `older` goes on looking
+    is_cut: bool = False  # looked at as many as it may: the cursor in its direction goes on looking
 
 
 @dataclass(frozen=True)
@@ -87,56 +97,48 @@ class Count:
 
 
 def page(
-    session: Session, wanted: Wanted, cursor: int | None = None, *, newer: bool = False, limit: int = PAGE
+    session: Session,
+    wanted: Wanted,
+    cursor: int | None = None,
+    *,
+    newer: bool = False,
+    limit: int = PAGE,
+    effort: Effort = EFFORT,
 ) -> Page:
     """Return the cases older than `cursor`, or with `newer` those next newer than it."""
-    kinds = _wanted_kinds(session, wanted)
-    driver = _driver(session, wanted, kinds, newer)
     found: list[int] = []
-    looked_at, at = 0, cursor
-    while len(found) <= limit and looked_at < LOOKED_AT_MAX:
-        some = driver(at, AT_ONCE)
-        found += _held_against(session, wanted, kinds, some)
-        looked_at += len(some)
-        if len(some) < AT_ONCE:
+    onward: int | None = None
+    for passed, at in _passing(session, wanted, cursor, newer, effort, first=limit + 1):
+        found, onward = found + passed, at
+        if len(found) > limit:
             break
-        at = some[-1]
-    is_cut = looked_at >= LOOKED_AT_MAX and len(found) <= limit
-    ids, more = found[:limit], len(found) > limit or is_cut
+    is_cut = onward is not None and len(found) <= limit
+    ids = found[:limit]
+    if len(found) > limit:
+        onward = ids[-1]
+    back = ids[0] if ids else None
+    if not ids and cursor is not None:
+        back = cursor + 1 if newer else cursor - 1  # so that the way back has the case at the cursor, too
     if newer:
-        ids.reverse()
-    rows = _rows(session, ids)
-    last = at if is_cut and not newer else (ids[-1] if ids else None)
-    if newer:
-        return Page(rows, older=ids[-1] if ids else cursor, newer=ids[0] if ids and more else None)
-    return Page(
-        rows,
-        older=last if more else None,
-        newer=(ids[0] if ids else cursor) if cursor else None,
-        is_cut=is_cut,
-    )
+        return Page(_rows(session, ids[::-1]), older=back, newer=onward, is_cut=is_cut)
+    return Page(_rows(session, ids), onward, newer=None if cursor is None else back, is_cut=is_cut)
 
 
-def count(session: Session, wanted: Wanted) -> Count:
-    """Count what is found: exactly where the kinds or the sources tell, else up to COUNTED_MAX."""
-    kinds = _wanted_kinds(session, wanted)
+def count(session: Session, wanted: Wanted, *, effort: Effort = EFFORT) -> Count:
+    """Count what is found: exactly where the kinds or the sources tell, else as far as `effort` goes."""
     others = (wanted.annotator_id, wanted.text.strip(), wanted.since, wanted.until, wanted.is_flagged)
     if not any(others) and not wanted.source:
-        return Count(sum(cases for _, cases in kinds.values()))
+        return Count(sum(cases for _, cases in _wanted_kinds(session, wanted).values()))
     if not any(others) and wanted == Wanted(source=wanted.source):
         here = sa.and_(Stratum.what == SOURCE, Stratum.name == wanted.source)
         return Count(session.scalar(sa.select(Stratum.cases).where(here)) or 0)
-    driver = _driver(session, wanted, kinds, newer=False)
-    found = looked_at = 0
-    at: int | None = None
-    while found < COUNTED_MAX and looked_at < LOOKED_AT_MAX:
-        some = driver(at, AT_ONCE)
-        found += len(_held_against(session, wanted, kinds, some))
-        looked_at += len(some)
-        if len(some) < AT_ONCE:
-            return Count(found)
-        at = some[-1]
-    return Count(min(found, COUNTED_MAX), is_least=True)
+    found = 0
+    onward: int | None = None
+    for passed, at in _passing(session, wanted, None, False, effort, first=effort.at_once):
+        found, onward = found + len(passed), at
+        if found >= effort.counted:
+            break
+    return Count(found) if onward is None else Count(min(found, effort.counted), is_least=True)
 
 
 def sources(session: Session, limit: int = 200) -> list[tuple[str, int]]:
@@ -144,6 +146,32 @@ def sources(session: Session, limit: int = 200) -> list[tuple[str, int]]:
     query = sa.select(Stratum.name, Stratum.cases).where(Stratum.what == SOURCE, Stratum.cases > 0)
     rows = session.execute(query.order_by(Stratum.cases.desc(), Stratum.name).limit(limit))
     return [(name, cases) for name, cases in rows]
+
+
+def _passing(
+    session: Session, wanted: Wanted, cursor: int | None, newer: bool, effort: Effort, first: int
+) -> Iterator[tuple[list[int], int | None]]:
+    """Give the ids that pass every filter, some at a time, each time with the cursor that goes on.
+
+    That is None once there are no more. The first time `first` ids are looked at, enough for a page
+    where all pass, and then more and more.
+    """
+    kinds = _wanted_kinds(session, wanted)
+    driver = _driver(session, wanted, kinds, newer, effort)
+    after, before = _bounds(session, wanted)
+    looked_at, at_once = 0, first
+    if cursor is not None:
+        after, before = (max(after, cursor), before) if newer else (after, min(before, cursor))
+    while looked_at < effort.looked_at:
+        at_once = min(at_once, effort.at_once)
+        ids = driver(after, before, at_once)
+        passed = _held_against(session, wanted, kinds, ids)
+        if len(ids) < at_once:
+            yield passed, None
+            return
+        yield passed, ids[-1]
+        after, before = (ids[-1], before) if newer else (after, ids[-1])
+        looked_at, at_once = looked_at + len(ids), 4 * at_once
 
 
 def _wanted_kinds(session: Session, wanted: Wanted) -> dict[int, tuple[Traits, int]]:
@@ -172,13 +200,14 @@ def _passes(traits: Traits, wanted: Wanted, teacher_id: int) -> bool:
     return wanted.says is None or wanted.says in traits.answers.values()
 
 
-def _driver(session: Session, wanted: Wanted, kinds: dict[int, tuple[Traits, int]], newer: bool) -> Ids:
-    """Choose what yields the ids: the filter that is likely to let the fewest through."""
-    of_kinds = sum(cases for _, cases in kinds.values())
+def _driver(
+    session: Session, wanted: Wanted, kinds: dict[int, tuple[Traits, int]], newer: bool, effort: Effort
+) -> Ids:
+    """Choose what gives the ids: the filter that is likely to let the fewest through."""
     matches = texts.matches(session, wanted.text)
     query: sa.Select[int]
-    if of_kinds <= FEW:
-        return lambda at, limit: _of_kinds(session, list(kinds), at, limit, newer)
+    if sum(cases for _, cases in kinds.values()) <= effort.few:
+        return lambda after, before, limit: _of_kinds(session, list(kinds), after, before, limit, newer)
     if wanted.is_flagged:
         flagged = sa.and_(Ruling.flagged, is_current())
         query, column = sa.select(Ruling.case_id).where(flagged).distinct(), Ruling.case_id.expression
@@ -190,11 +219,16 @@ def _driver(session: Session, wanted: Wanted, kinds: dict[int, tuple[Traits, int
     elif wanted.source is not None:
         query, column = sa.select(Case.id).where(Case.source == wanted.source), Case.id.expression
     elif _narrow(wanted):
-        return lambda at, limit: _of_kinds(session, list(kinds), at, limit, newer)
+        return lambda after, before, limit: _of_kinds(session, list(kinds), after, before, limit, newer)
     else:
         query, column = sa.select(Case.id), Case.id.expression
-    query = _between(session, query, column, wanted)
-    return lambda at, limit: list(session.scalars(_beyond(query, column, at, newer).limit(limit)))
+    return lambda after, before, limit: list(
+        session.scalars(
+            query.where(column > after, column < before)
+            .order_by(column if newer else column.desc())
+            .limit(limit)
+        )
+    )
 
 
 def _narrow(wanted: Wanted) -> bool:
@@ -203,15 +237,11 @@ def _narrow(wanted: Wanted) -> bool:
     )
 
 
-def _between(
-    session: Session, query: sa.Select[int], column: sa.ColumnElement[int], wanted: Wanted
-) -> sa.Select[int]:
-    """Narrow a query by the times at which cases came, which are in the order of their ids."""
-    if wanted.since is not None:
-        query = query.where(column >= _first_since(session, wanted.since))
-    if wanted.until is not None:
-        query = query.where(column < _first_since(session, wanted.until))
-    return query
+def _bounds(session: Session, wanted: Wanted) -> tuple[int, int]:
+    """Return the ids between which cases came at the times wanted: times are in the order of ids."""
+    after = _first_since(session, wanted.since) - 1 if wanted.since is not None else 0
+    before = _first_since(session, wanted.until) if wanted.until is not None else ID_MAX
+    return after, before
 
 
 def _first_since(session: Session, at: datetime) -> int:
@@ -229,27 +259,21 @@ def _first_since(session: Session, at: datetime) -> int:
     return high
 
 
-def _beyond(
-    query: sa.Select[int], column: sa.ColumnElement[int], at: int | None, newer: bool
-) -> sa.Select[int]:
-    if at is not None:
-        query = query.where(column > at if newer else column < at)
-    return query.order_by(column if newer else column.desc())
-
-
-def _of_kinds(session: Session, kinds: Sequence[int], at: int | None, limit: int, newer: bool) -> list[int]:
+def _of_kinds(
+    session: Session, kinds: Sequence[int], after: int, before: int, limit: int, newer: bool
+) -> list[int]:
     """Merge the cases of some kinds, each of which an index has in order."""
-    edge = at if at is not None else (0 if newer else 2**31 - 1)
-    bounds = {"edge": edge, "limit": limit}
+    bounds = {"after": after, "before": before, "limit": limit}
     lists = [list(session.scalars(_of_kind(newer), {**bounds, "kind": kind})) for kind in kinds]
     return list(islice(merge(*lists, reverse=not newer), limit))
 
 
 @cache
 def _of_kind(newer: bool) -> sa.Select[int]:
-    edge, limit = (sa.bindparam(name, type_=sa.Integer) for name in ("edge", "limit"))
-    query = sa.select(Case.id).where(Case.kind_id == sa.bindparam("kind", type_=sa.Integer))
-    query = query.where(Case.id > edge if newer else Case.id < edge)
+    kind, after, before, limit = (
+        sa.bindparam(name, type_=sa.Integer) for name in ("kind", "after", "before", "limit")
+    )
+    query = sa.select(Case.id).where(Case.kind_id == kind, Case.id > after, Case.id < before)
     return query.order_by(Case.id if newer else Case.id.desc()).limit(limit)
 
 

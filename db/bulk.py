@@ -1,25 +1,25 @@
 """Insert many rows at once.
 
 SQLAlchemy looks at every value of every row; an import of a million cases has twenty million values,
-so here the rows go to SQLite's driver as they are, after what has a form of its own there (times,
-lists) was converted column by column. Words of the vocabulary are texts already.
+so here the rows go to SQLite's driver as they are. Words of the vocabulary are texts already; what
+has a form of its own there (times, lists) is converted by the caller with `stored`, once per value
+and not once per row.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from db.base import Base, UtcDateTime, table_of
+from db.base import Base, table_of
 
 
 def insert_all(
-    session: Session, table: type[Base], columns: Sequence[str], rows: list[tuple[Any, ...]]
+    session: Session, table: type[Base], columns: Sequence[str], rows: Sequence[tuple[Any, ...]]
 ) -> None:
-    """Insert `rows`, whose values stand in the order of `columns`."""
+    """Insert `rows`, whose values stand in the order of `columns` and as `stored` gives them."""
     if not rows:
         return
     connection = session.connection()
@@ -27,16 +27,18 @@ def insert_all(
         named = [dict(zip(columns, row, strict=True)) for row in rows]
         session.execute(sa.insert(table_of(table)), named)
         return
-    converted: Sequence[tuple[Any, ...]] = rows
-    for place, convert in _conversions(table, tuple(columns), connection.dialect):
-        stored = {None: None}  # a time is the same in every row, lists are few
-        converted = [
-            (*row[:place], _stored(row[place], convert, stored), *row[place + 1 :]) for row in converted
-        ]
     places = ", ".join("?" * len(columns))
-    connection.exec_driver_sql(
-        f"INSERT INTO {table.__tablename__} ({', '.join(columns)}) VALUES ({places})", converted
-    )
+    statement = f"INSERT INTO {table.__tablename__} ({', '.join(columns)}) VALUES ({places})"
+    connection.exec_driver_sql(statement, list(rows))
+
+
+def stored(session: Session, column: InstrumentedAttribute[Any], value: Any) -> Any:
+    """Return a value of a column in the form that `insert_all` wants."""
+    dialect = session.connection().dialect
+    if dialect.name != "sqlite":
+        return value
+    convert = column.type.dialect_impl(dialect).bind_processor(dialect)
+    return convert(value) if convert else value
 
 
 def insert_missing(session: Session, table: type[Base], rows: Collection[Mapping[str, Any]]) -> None:
@@ -54,20 +56,3 @@ def new_ids(session: Session, table: type[Base], number: int) -> list[int]:
         return list(range(last + 1, last + 1 + number))
     sequence = sa.func.nextval(sa.func.pg_get_serial_sequence(table.__tablename__, "id"))
     return list(session.scalars(sa.select(sequence).select_from(sa.func.generate_series(1, number).alias())))
-
-
-@cache
-def _conversions(table: type[Base], columns: tuple[str, ...], dialect: sa.Dialect) -> list[tuple[int, Any]]:
-    types = [(place, table_of(table).c[name].type) for place, name in enumerate(columns)]
-    return [
-        (place, kind.dialect_impl(dialect).bind_processor(dialect))
-        for place, kind in types
-        if isinstance(kind, UtcDateTime | sa.JSON)
-    ]
-
-
-def _stored(value: Any, convert: Any, stored: dict[Any, Any]) -> Any:
-    key = tuple(value) if isinstance(value, list) else value
-    if key not in stored:
-        stored[key] = convert(value)
-    return stored[key]

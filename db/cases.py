@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from db import kinds, queue, texts
-from db.bulk import insert_all, insert_missing, new_ids
+from db.bulk import insert_all, insert_missing, new_ids, stored
 from db.derived import restand, strata_of
 from db.models import Case, Event, Evidence, Image, Opinion, Teacher
 from db.standing import Standing
@@ -26,6 +26,7 @@ Row = sa.Row[*tuple[Any, ...]]
 
 BATCH: Final = 500  # cases looked up in one statement; SQLite takes at most 32,766 parameters
 _FILLED_IN: Final = ("gold", "group", "source", "url", "date", "place", "note")  # where an import lacked them
+_NO_ELEMENTS: Final = frozenset[str]()
 _TEXTS: Final = {"source", "place"}  # those of them that are searched
 
 
@@ -206,11 +207,12 @@ def _add_new(
     said = [{teachers[opinion.teacher]: opinion for opinion in record.opinions} for record in new]
     stand = [_new_standing(*one) for one in zip(ids, new, said, strict=True)]
     kind_ids = kinds.kind_ids(session, {one.traits for one in stand})
+    created_at = stored(session, Case.created_at, now)
     rows = [
         (
             case_id, dataset, record.external_id, record.image.sha256 if record.image else None,
             record.caption, record.gold, record.split, record.group, record.source, record.url, record.date,
-            record.place, record.note, kind_ids[one.traits], now,
+            record.place, record.note, kind_ids[one.traits], created_at,
         )
         for case_id, record, one in zip(ids, new, stand, strict=True)
     ]  # fmt: skip
@@ -242,8 +244,8 @@ _CASE: Final = (
 def _new_standing(case_id: int, record: NewCase, said: Mapping[int, NewOpinion]) -> Standing:
     pattern = kinds.pattern_of({teacher: opinion.verdict for teacher, opinion in said.items()})
     traits = kinds.Traits(record.split, record.image is not None, record.gold or "", pattern)
-    elements = frozenset(element for opinion in said.values() for element in opinion.elements or ())
-    return Standing(case_id, traits, record.source, elements)
+    named = [opinion.elements for opinion in said.values() if opinion.elements]
+    return Standing(case_id, traits, record.source, frozenset().union(*named) if named else _NO_ELEMENTS)
 
 
 def _change(
@@ -275,13 +277,13 @@ def _change(
 
 def _fill_in(session: Session, case_id: int, facts: dict[str, Any]) -> None:
     query = sa.select(Case.caption, Case.place, Case.source).where(Case.id == case_id)
-    before = session.execute(query).one()
+    before = tuple(session.execute(query).one())
     session.execute(
         sa.update(Case).where(Case.id == case_id).values(facts),
         execution_options={"synchronize_session": False},
     )
     if _TEXTS & facts.keys():
-        texts.index_again(session, case_id, before.tuple(), session.execute(query).one().tuple())
+        texts.index_again(session, case_id, before, tuple(session.execute(query).one()))
 
 
 def _fresh(
@@ -313,10 +315,11 @@ def _fresh(
 def _insert_opinions(
     session: Session, said: Mapping[tuple[int, int], NewOpinion], prompt_version: str, now: datetime
 ) -> None:
+    created_at = stored(session, Opinion.created_at, now)
     rows = [
         (
             case_id, teacher_id, prompt_version, one.verdict, one.confidence, one.rationale,
-            list(one.elements) if one.elements else None, True, now,
+            stored(session, Opinion.elements, list(one.elements)) if one.elements else None, True, created_at,
         )
         for (case_id, teacher_id), one in said.items()
     ]  # fmt: skip

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from db import kinds, queue, texts
 from db.models import Bucket, Case, Kind, Queued, Stratum
-from db.standing import Standing, load, standings
+from db.standing import Standing, standings, standings_between
 from db.worth import order_in_force
 
 AT_ONCE: Final = 2_000  # cases worked out in one go by what looks at all of them
@@ -37,7 +37,7 @@ def rebuild(session: Session, now: datetime | None = None) -> None:
     session.execute(sa.delete(Stratum))
     texts.forget_all(session)
     for first, last in _ranges(session):
-        found = _between(session, first, last)
+        found = standings_between(session, first, last)
         ids = kinds.kind_ids(session, {one.traits for one in found})
         _store_kinds(session, [(one, ids[one.traits]) for one in found if one.kind_id != ids[one.traits]])
         kinds.count_kinds(session, Counter(ids[one.traits] for one in found))
@@ -50,7 +50,7 @@ def rebuild(session: Session, now: datetime | None = None) -> None:
 def place_all(session: Session, now: datetime) -> int:
     """Place the whole queue anew, as after a change of shares or sources; return how many cases it has."""
     for first, last in _ranges(session):
-        queue.place(session, _between(session, first, last), now, anew=True)
+        queue.place(session, standings_between(session, first, last), now, anew=True)
     used = sa.select(Queued.bucket_id)
     session.execute(
         sa.delete(Bucket).where(Bucket.id.not_in(used)), execution_options={"synchronize_session": False}
@@ -65,7 +65,7 @@ def check(session: Session) -> list[str]:
     strata: Counter[tuple[str, str]] = Counter()
     stored = {kind_id: traits for kind_id, traits, _ in kinds.all_kinds(session)}
     for first, last in _ranges(session):
-        found = _between(session, first, last)
+        found = standings_between(session, first, last)
         counted.update(one.traits for one in found)
         strata.update(strata_of(found))
         wrong_kind += sum(stored.get(one.kind_id or 0) != one.traits for one in found)
@@ -121,7 +121,3 @@ def _ranges(session: Session) -> Iterator[tuple[int, int]]:
     last = session.scalar(sa.select(sa.func.max(Case.id))) or 0
     for first in range(1, last + 1, AT_ONCE):
         yield first, first + AT_ONCE - 1
-
-
-def _between(session: Session, first: int, last: int) -> list[Standing]:
-    return load(session, lambda column: column.between(first, last))

@@ -31,6 +31,8 @@ from db import postgresql
 from db.derived import rebuild
 from db.kinds import forget_counts, write_counts
 
+CACHE_KIB = 32_768  # of pages per connection; SQLite's own 2 MB do not hold the indexes of a million cases
+CHECKPOINT_PAGES = 4_000  # 16 MB; a checkpoint waits for the disk twice, and an import fills 4 MB in no time
 BUSY_MS = 10_000  # how long a writer waits for another one before it gives up
 
 
@@ -184,6 +186,8 @@ def _prepare_sqlite(connection: Any, record: object) -> None:
     cursor.execute("PRAGMA journal_mode=WAL")
     cursor.execute("PRAGMA synchronous=FULL")
     cursor.execute("PRAGMA foreign_keys=ON")
+    cursor.execute(f"PRAGMA cache_size=-{CACHE_KIB}")
+    cursor.execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}")
     cursor.close()
 
 

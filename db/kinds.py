@@ -25,6 +25,7 @@ from db.models import Case, Kind, Stratum
 from db.vocabulary import Answer, CaseState, HumanAnswer, Verdict
 
 LETTERS: Final = {Answer.IN_CONTEXT: "i", Answer.OUT_OF_CONTEXT: "o", Answer.UNSURE: "u"}
+_LETTER_OF: Final[dict[str, str]] = {answer.value: letter for answer, letter in LETTERS.items()}
 ANSWERS: Final = {letter: answer for answer, letter in LETTERS.items()}
 SOURCE, ELEMENT = "source", "element"  # what strata are counted by
 
@@ -104,7 +105,7 @@ _TRAITS = tuple(table_of(Kind).c[name] for name in Traits._fields)
 
 def pattern_of(answers: Mapping[int, str]) -> str:
     """Write who says what, by the teachers' ids: `{1: "in_context", 3: "unsure"}` is "1i3u"."""
-    return "".join(f"{teacher}{LETTERS[Answer(answers[teacher])]}" for teacher in sorted(answers))
+    return "".join([f"{teacher}{_LETTER_OF[answers[teacher]]}" for teacher in sorted(answers)])
 
 
 def human_answer(rulings: Iterable[tuple[str, bool]]) -> HumanAnswer:

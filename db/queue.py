@@ -9,14 +9,15 @@ what they have ruled on. All of it but `queued` and `waiting` wants a write sess
 import random
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from db.base import UtcDateTime, table_of
-from db.bulk import insert_all
+from db.bulk import insert_all, stored
+from db.kinds import Traits
 from db.models import Annotator, Bucket, Case, Event, Queued, Ruling, Skip, is_current
 from db.standing import Standing
 from db.views import UnknownCaseError
@@ -67,10 +68,12 @@ def claim(
     if len(held) > count:
         release(session, annotator_id, held[count:])
     case_ids = held[:count]
-    _lease(session, annotator_id, case_ids, lease_until=now + lease)
+    if case_ids:
+        session.execute(_renew(), {"ids": case_ids, "until": now + lease})
     if len(held) < count:
         free = _free(session, annotator_id, now, count - len(held), is_audit_turn)
-        _lease(session, annotator_id, free, leased_at=now, lease_until=now + lease)
+        if free:
+            session.execute(_take(), {"ids": free, "until": now + lease, "who": annotator_id, "since": now})
         case_ids += free
     return case_ids
 
@@ -90,11 +93,10 @@ def skip(session: Session, annotator_id: int, case_id: int, now: datetime) -> No
 
 def release(session: Session, annotator_id: int, case_ids: Sequence[int] | None = None) -> None:
     """End the annotator's leases on these cases, or all of them: colleagues may have them at once."""
-    leased = sa.update(Queued).where(Queued.annotator_id == annotator_id)
-    if case_ids is not None:
-        leased = leased.where(Queued.case_id.in_(case_ids))
-    free = leased.values(annotator_id=None, leased_at=None, lease_until=None)
-    session.execute(free, execution_options=_PLAIN)
+    if case_ids is None:
+        session.execute(_release_all(), {"who": annotator_id})
+    else:
+        session.execute(_release(), {"who": annotator_id, "ids": list(case_ids)})
 
 
 def hold_next(
@@ -120,18 +122,18 @@ def wish(standing: Standing, order: Order, rarity_level: int) -> Wish | None:
     Only training cases with a picture are ever ruled on.
     """
     traits = standing.traits
-    if traits.split != Split.TRAIN or not traits.has_image:
+    reason, evenly = _reason(traits, standing.audited, standing.requested)
+    if reason is None:
         return None
     wanted = max(order.rulings_wanted(standing.case_id), standing.rulings_requested)
-    if traits.human == HumanAnswer.SPLIT:
-        why, wanted = QueueReason.SPLIT_RULINGS, traits.rulings + 1
-    else:
-        reason = _reason(standing)
-        if reason is None or traits.rulings >= wanted:
-            return None
-        why = QueueReason.SECOND_OPINION if traits.rulings else reason
+    if reason == QueueReason.SPLIT_RULINGS:
+        wanted = traits.rulings + 1
+    elif traits.rulings >= wanted:
+        return None
+    elif traits.rulings:
+        reason = QueueReason.SECOND_OPINION
     doubt = standing.in_queue.doubt if standing.in_queue else None
-    place = Place(why, closeness(traits), round(10 * (doubt or 0.0)), rarity_level, standing.ruled_by)
+    place = Place(reason, evenly, round(10 * (doubt or 0.0)), rarity_level, standing.ruled_by)
     return Wish(place, wanted)
 
 
@@ -153,14 +155,14 @@ def place(session: Session, standings: Sequence[Standing], now: datetime, *, ane
         for one in standings
     }
     buckets = bucket_ids(session, {one.place for one in wishes.values() if one}, order)
-    new, moved, gone = [], [], []
+    new, moved, gone, added_at = [], [], [], stored(session, Queued.added_at, now)
     for standing in standings:
         wanted, row = wishes[standing.case_id], standing.in_queue
         if wanted is None:
             if row is not None and not (row.leased_until and row.leased_until > now and not anew):
                 gone.append(standing.case_id)
         elif row is None:
-            new.append((standing.case_id, buckets[wanted.place], wanted.rulings_wanted, now))
+            new.append((standing.case_id, buckets[wanted.place], wanted.rulings_wanted, added_at))
         elif (row.bucket_id, row.rulings_wanted) != (buckets[wanted.place], wanted.rulings_wanted):
             moved.append((standing.case_id, buckets[wanted.place], wanted.rulings_wanted))
     insert_all(session, Queued, ("case_id", "bucket_id", "rulings_wanted", "added_at"), new)
@@ -171,14 +173,20 @@ def place(session: Session, standings: Sequence[Standing], now: datetime, *, ane
         session.execute(sa.delete(Queued).where(Queued.case_id.in_(gone)), execution_options=_PLAIN)
 
 
-def _reason(standing: Standing) -> QueueReason | None:
-    if standing.requested == QueueReason.SENT:
-        return QueueReason.SENT
-    traits = standing.traits
+@lru_cache(maxsize=10_000)
+def _reason(traits: Traits, audited: bool, requested: QueueReason | None) -> tuple[QueueReason | None, int]:
+    """Say why such a case wants a person, if it does, and how evenly its teachers split."""
+    if traits.split != Split.TRAIN or not traits.has_image:
+        return None, 0
+    evenly = closeness(traits)
+    if traits.human == HumanAnswer.SPLIT:
+        return QueueReason.SPLIT_RULINGS, evenly
+    if requested == QueueReason.SENT:
+        return QueueReason.SENT, evenly
     if traits.is_conflict:
         has_verdict = traits.in_context + traits.out_of_context
-        return QueueReason.CONFLICT if has_verdict else QueueReason.NO_VERDICT
-    return QueueReason.AUDIT if standing.audited else standing.requested
+        return QueueReason.CONFLICT if has_verdict else QueueReason.NO_VERDICT, evenly
+    return QueueReason.AUDIT if audited else requested, evenly
 
 
 def _free(
@@ -279,7 +287,28 @@ def _move() -> sa.Update:
     )
 
 
-def _lease(session: Session, annotator_id: int, case_ids: Sequence[int], **times: datetime) -> None:
-    if case_ids:
-        leased = sa.update(Queued).where(Queued.case_id.in_(case_ids))
-        session.execute(leased.values(annotator_id=annotator_id, **times), execution_options=_PLAIN)
+@cache
+def _release_all() -> sa.Update:
+    queue = table_of(Queued)
+    mine = queue.c.annotator_id == sa.bindparam("who", type_=sa.Integer)
+    return sa.update(queue).where(mine).values(annotator_id=None, leased_at=None, lease_until=None)
+
+
+@cache
+def _release() -> sa.Update:
+    ids = sa.bindparam("ids", expanding=True, type_=sa.Integer)
+    return _release_all().where(table_of(Queued).c.case_id.in_(ids))
+
+
+@cache
+def _renew() -> sa.Update:
+    queue = table_of(Queued)
+    ids = sa.bindparam("ids", expanding=True, type_=sa.Integer)
+    until = sa.bindparam("until", type_=UtcDateTime())
+    return sa.update(queue).where(queue.c.case_id.in_(ids)).values(lease_until=until)
+
+
+@cache
+def _take() -> sa.Update:
+    who, since = sa.bindparam("who", type_=sa.Integer), sa.bindparam("since", type_=UtcDateTime())
+    return _renew().values(annotator_id=who, leased_at=since)

@@ -8,7 +8,8 @@ guessing what an undo or a correction undoes.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from functools import cache
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
@@ -18,8 +19,6 @@ from db.kinds import Traits, human_answer, pattern_of
 from db.models import Audit, Bucket, Case, Opinion, Queued, Request, Ruling, is_current
 from db.vocabulary import QueueReason
 
-Chosen = Callable[[sa.ColumnElement[int]], sa.ColumnElement[bool]]
-"""Picks cases by a column that holds their id."""
 Row = sa.Row[*tuple[Any, ...]]
 
 
@@ -52,18 +51,21 @@ class Standing:
 
 def standings(session: Session, case_ids: Sequence[int]) -> list[Standing]:
     """Work out where these cases stand, in the order of their ids, and keep others from changing them."""
-    return load(session, lambda column: column.in_(case_ids), locks=True)
+    return _load(session, _of_ids(), {"ids": list(case_ids)})
 
 
-def load(session: Session, chosen: Chosen, *, locks: bool = False) -> list[Standing]:
-    """Work out where the chosen cases stand, in the order of their ids."""
-    query = _cases(chosen)
-    cases = session.execute(query.with_for_update(of=Case) if locks else query).all()
+def standings_between(session: Session, first: int, last: int) -> list[Standing]:
+    """Work out where the cases with ids from `first` to `last` stand, in that order."""
+    return _load(session, _of_range(), {"first": first, "last": last})
+
+
+def _load(session: Session, queries: "_Queries", chosen: dict[str, Any]) -> list[Standing]:
+    cases = session.execute(queries.cases, chosen).all()
     opinions: dict[int, list[Row]] = {}
-    for row in session.execute(_opinions(chosen)):
+    for row in session.execute(queries.opinions, chosen):
         opinions.setdefault(row.case_id, []).append(row)
     rulings: dict[int, list[Row]] = {}
-    for row in session.execute(_rulings(chosen)):
+    for row in session.execute(queries.rulings, chosen):
         rulings.setdefault(row.case_id, []).append(row)
     return [_standing(case, opinions.get(case.id, []), rulings.get(case.id, [])) for case in cases]
 
@@ -95,8 +97,29 @@ def _standing(case: Row, opinions: list[Row], rulings: list[Row]) -> Standing:
     )
 
 
-def _cases(chosen: Chosen) -> sa.Select[*tuple[Any, ...]]:
-    return (
+class _Queries(NamedTuple):
+    """What is read of the chosen cases. Built once: building them anew costs more than running them."""
+
+    cases: sa.Select[*tuple[Any, ...]]
+    opinions: sa.Select[*tuple[Any, ...]]
+    rulings: sa.Select[*tuple[Any, ...]]
+
+
+@cache
+def _of_ids() -> _Queries:
+    ids = sa.bindparam("ids", expanding=True, type_=sa.Integer)
+    queries = _queries(lambda column: column.in_(ids))
+    return queries._replace(cases=queries.cases.with_for_update(of=Case))
+
+
+@cache
+def _of_range() -> _Queries:
+    first, last = (sa.bindparam(name, type_=sa.Integer) for name in ("first", "last"))
+    return _queries(lambda column: column.between(first, last))
+
+
+def _queries(chosen: Callable[[sa.ColumnElement[int]], sa.ColumnElement[bool]]) -> _Queries:
+    cases = (
         sa.select(
             Case.id,
             Case.split,
@@ -120,14 +143,9 @@ def _cases(chosen: Chosen) -> sa.Select[*tuple[Any, ...]]:
         .where(chosen(table_of(Case).c.id))
         .order_by(Case.id)
     )
-
-
-def _opinions(chosen: Chosen) -> sa.Select[*tuple[Any, ...]]:
-    columns = (Opinion.case_id, Opinion.teacher_id, Opinion.verdict, Opinion.elements)
-    return sa.select(*columns).where(Opinion.current, chosen(table_of(Opinion).c.case_id))
-
-
-def _rulings(chosen: Chosen) -> sa.Select[*tuple[Any, ...]]:
+    said = (Opinion.case_id, Opinion.teacher_id, Opinion.verdict, Opinion.elements)
+    opinions = sa.select(*said).where(Opinion.current, chosen(table_of(Opinion).c.case_id))
     own = Ruling.rationale.is_not(None).label("own")
-    columns = (Ruling.case_id, Ruling.annotator_id, Ruling.verdict, Ruling.settles, own)
-    return sa.select(*columns).where(chosen(table_of(Ruling).c.case_id), is_current()).order_by(Ruling.id)
+    ruled = (Ruling.case_id, Ruling.annotator_id, Ruling.verdict, Ruling.settles, own)
+    rulings = sa.select(*ruled).where(chosen(table_of(Ruling).c.case_id), is_current()).order_by(Ruling.id)
+    return _Queries(cases, opinions, rulings)

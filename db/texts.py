@@ -19,11 +19,8 @@ UNSPACED = re.compile("([\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U0
 _WORD = re.compile(r"\w+")
 _QUOTED = re.compile(r'"([^"]*)"?|(\S+)')
 
-Texts = tuple[str, str | None, str | None]
-"""Caption, place, source."""
 
-
-def index(session: Session, texts: Iterable[tuple[int, Texts]]) -> None:
+def index(session: Session, texts: Iterable[tuple[int, Sequence[str | None]]]) -> None:
     """Index the texts of cases by case id; they are not indexed yet."""
     rows = [(case_id, words(text)) for case_id, text in texts]
     if not rows:
@@ -36,7 +33,9 @@ def index(session: Session, texts: Iterable[tuple[int, Texts]]) -> None:
     session.execute(sa.text(statement), [{"id": case_id, "words": said} for case_id, said in rows])
 
 
-def index_again(session: Session, case_id: int, before: Texts, now: Texts) -> None:
+def index_again(
+    session: Session, case_id: int, before: Sequence[str | None], now: Sequence[str | None]
+) -> None:
     """Replace what is indexed of a case; an index that keeps no texts has to be told the old ones."""
     if _is_sqlite(session):
         forget = "INSERT INTO case_texts (case_texts, rowid, words) VALUES ('delete', ?, ?)"
@@ -93,7 +92,7 @@ def matches(session: Session, search: str) -> tuple[sa.Select[int], sa.ColumnEle
     return sa.select(case_id).select_from(sa.table("case_texts")).where(match), case_id
 
 
-def texts_of(session: Session, first: int, last: int) -> list[tuple[int, Texts]]:
+def texts_of(session: Session, first: int, last: int) -> list[tuple[int, Sequence[str | None]]]:
     """Read what is to be indexed of the cases with ids from `first` to `last`."""
     columns = (Case.id, Case.caption, Case.place, Case.source)
     rows = session.execute(sa.select(*columns).where(Case.id.between(first, last)))

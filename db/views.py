@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from functools import cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session, aliased
@@ -35,8 +35,7 @@ class UnknownCaseError(LookupError):
     """Raised when there is no case with the id asked for."""
 
 
-@dataclass(frozen=True)
-class OpinionView:
+class OpinionView(NamedTuple):
     """A current opinion, with who gave it."""
 
     id: int
@@ -48,8 +47,7 @@ class OpinionView:
     elements: tuple[Element, ...] | None = None  # what does not fit; None where the teacher was not asked
 
 
-@dataclass(frozen=True)
-class CaseView:
+class CaseView(NamedTuple):
     """A case with its evidence and current opinions, the latter in the order the teachers came."""
 
     id: int
@@ -90,8 +88,7 @@ class RulingView:
     elements: tuple[Element, ...]
 
 
-@dataclass(frozen=True)
-class WholeCase:
+class WholeCase(NamedTuple):
     """A case with the rulings on it, oldest first, and the human verdict if it is settled."""
 
     view: CaseView

@@ -101,6 +101,8 @@ def closeness(traits: Traits) -> int:
 
 def bucket_ids(session: Session, places: Collection[Place], order: Order) -> dict[Place, int]:
     """Return the ids of buckets, added where they are new."""
+    if not places:
+        return {}
     found = _find(session, places)
     missing = set(places) - found.keys()
     if missing:
@@ -114,13 +116,13 @@ def rarities(
     session: Session, named: Iterable[tuple[str | None, Iterable[str]]]
 ) -> dict[tuple[str, str], int]:
     """Say how rare the sources and elements of some cases are: 0 to 3, by (what, name)."""
-    write_counts(session)
     names: dict[str, set[str]] = {SOURCE: set(), ELEMENT: set()}
     for source, elements in named:
         names[SOURCE].update([source] if source else [])
         names[ELEMENT].update(elements)
     if not any(names.values()):
         return {}
+    write_counts(session)
     total = session.scalar(sa.select(sa.func.sum(Kind.cases))) or 1
     counted = sa.select(Stratum.what, Stratum.name, Stratum.cases).where(
         sa.or_(

@@ -10,8 +10,9 @@ import sys
 import tempfile
 from pathlib import Path
 
+from db.worth import WrongRuleError
 from ooc_app import promotion, runner, snapshot
-from ooc_app.commands import checking, distilling, figures, importing
+from ooc_app.commands import checking, distilling, figures, importing, queueing
 from ooc_app.commands.terminal import DeskCommand, FolderCommand, UsageError
 from ooc_app.desk import DataFolderError, SettingsError, open_desk
 from ooc_app.intake.images import ImageRefusedError
@@ -20,10 +21,11 @@ from ooc_app.serving import ServingError
 from training.config import ConfigError
 from training.state import RunFolderError
 
-GROUPS = (importing, figures, distilling, checking)  # in the order of the help
+GROUPS = (importing, figures, queueing, distilling, checking)  # in the order of the help
 EXPECTED = (
     ConfigError, DataFolderError, ImageRefusedError, ImportFileError, promotion.PromotionError,
     runner.RunError, RunFolderError, ServingError, SettingsError, snapshot.SnapshotError, UsageError,
+    WrongRuleError,
 )  # fmt: skip
 """Failures whose own message says all a person needs."""
 

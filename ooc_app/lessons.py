@@ -31,11 +31,6 @@ class Lesson:
     settled: SettledCase | None = None  # where the target has a human verdict
     gold: GoldCase | None = None
 
-    @property
-    def preferred(self) -> tuple[str, ...]:
-        """The rationales people wrote, edited or picked for the human verdict, the best first."""
-        return _preferred(self.case)
-
 
 def read_lessons(session: Session, selection: Selection, seed: int = 0) -> Iterator[Lesson]:
     """Read and sort the cases selected that have a picture, in the order they were added.
@@ -79,14 +74,14 @@ def _lesson(case: WholeCase, rng: random.Random) -> Lesson:
         return Lesson(case, gold=_gold_case(view, view.image_sha256))
     shown, opinions = _input(view, view.image_sha256), _opinions(view)
     if case.settled:
-        item = SettledCase(shown, case.settled, opinions, _preferred(case))
+        item = SettledCase(shown, case.settled, opinions, preferred_rationales(case))
         return Lesson(case, settled_target(item), item)
     if _agree(opinions):
         return Lesson(case, agreed_target(shown, opinions, rng))
     return Lesson(case)
 
 
-def _preferred(case: WholeCase) -> tuple[str, ...]:
+def preferred_rationales(case: WholeCase) -> tuple[str, ...]:
     """Return what people say for the human verdict: an adjudicator first, own words before picked ones."""
     if case.settled is None:
         return ()

@@ -26,7 +26,7 @@ from db.views import Selection
 from db.vocabulary import Split
 from ooc_app.desk import Desk
 from ooc_app.intake.images import ImageRefusedError, UnknownImageError, shown_copy
-from ooc_app.lessons import Lesson, image_name, pairs, read_lessons
+from ooc_app.lessons import Lesson, image_name, pairs, preferred_rationales, read_lessons
 from training.config import DistilConfig, preset, save_config
 from training.prompts import PROMPT_VERSION
 from training.records import GoldCase, Preference, Target
@@ -70,7 +70,7 @@ class _Count:
 
     def add(self, lesson: Lesson, preferences: int) -> None:
         case = lesson.case
-        self.digest.update(repr((case.view, case.settled, lesson.preferred)).encode())
+        self.digest.update(repr((case.view, case.settled, preferred_rationales(case))).encode())
         self.training_cases += case.view.split == Split.TRAIN
         self.settled += lesson.settled is not None
         self.agreed += lesson.target is not None and lesson.settled is None

@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
@@ -27,15 +28,16 @@ import sqlalchemy as sa
 SECONDS_TO_START = 60
 ATTEMPTS = 5  # another program may take the free port before the server does
 OWNERS = ("postgres", "nobody")  # whom root lets run the server, the first that exists
+ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"}
 
-_FOR_TESTS = {
+_SETTINGS = {
     "fsync": "off",
     "full_page_writes": "off",
+    "synchronous_commit": "off",  # the desk sets its own
     "wal_level": "minimal",
     "max_wal_senders": "0",
     "autovacuum": "off",
     "shared_buffers": "64MB",
-    "max_connections": "100",
     "unix_socket_directories": "",
     "listen_addresses": "127.0.0.1",
 }
@@ -45,22 +47,29 @@ class NoServerError(Exception):
     """Raised where no server can be started; the message is the reason to skip for."""
 
 
+@dataclass(frozen=True)
+class Cluster:
+    """Where a server's programs and data lie, and as whom it runs."""
+
+    bin_dir: Path
+    version: int
+    folder: Path
+    owner: pwd.struct_passwd | None  # None: whoever runs the tests
+    password: str
+
+
 class Server:
     """A running server: makes databases as copies of templates, and drops them."""
 
-    def __init__(self, url: sa.URL, process_id: int, log: Path) -> None:
-        self.url = url  # of the database `postgres`
-        self.process_id = process_id
-        self.log = log
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
         self._numbers = itertools.count(1)
-        self._connection = psycopg.connect(_libpq(url), autocommit=True)
+        self._process, self.url = _started(cluster)  # the address of the database `postgres`
 
     def new_database(self, template: str = "template0") -> sa.URL:
         """Make a database with a new name and return its address."""
         name = f"test_{next(self._numbers)}"
-        how = (
-            "STRATEGY FILE_COPY" if self._connection.info.server_version >= 150_000 else ""
-        )  # a third of the time
+        how = "STRATEGY FILE_COPY" if self._cluster.version >= 15 else ""  # a third of the time
         self.execute(f"CREATE DATABASE {name} TEMPLATE {template} {how}")
         return self.url.set(database=name)
 
@@ -70,15 +79,40 @@ class Server:
 
     def execute(self, statement: str) -> None:
         """Run a statement on the database `postgres`, outside a transaction."""
-        self._connection.execute(statement.encode())
+        with psycopg.connect(_libpq(self.url), autocommit=True) as connection:
+            connection.execute(statement.encode())
 
-    def close(self) -> None:
-        """Give back the connection that makes databases."""
-        self._connection.close()
+    def crash(self) -> None:
+        """Stop without writing anything that is not written yet, and start again; the address changes."""
+        _end(self._process, signal.SIGQUIT)
+        self._process, self.url = _started(self._cluster)
+
+    def end(self) -> None:
+        """Stop at once ("fast shutdown")."""
+        _end(self._process, signal.SIGINT)
 
 
-def programs() -> Path:
-    """Return the folder of Debian's newest PostgreSQL. Raises NoServerError where there is none."""
+@contextmanager
+def running_server() -> Iterator[Server]:
+    """Run a server for the block. Raises NoServerError where that is impossible here."""
+    bin_dir, owner = _programs(), _owner()
+    folder = Path(tempfile.mkdtemp(prefix="ooc-postgres-"))
+    try:
+        if owner:
+            shutil.chown(folder, owner.pw_name)
+        cluster = Cluster(bin_dir, _version(bin_dir), folder, owner, secrets.token_urlsafe(12))
+        _make(cluster)
+        server = Server(cluster)
+        try:
+            yield server
+        finally:
+            server.end()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _programs() -> Path:
+    """Find the folder of the newest PostgreSQL, where Debian has it or on the path."""
     found = [path.parent for path in Path("/usr/lib/postgresql").glob("*/bin/initdb")]
     if on_path := shutil.which("initdb"):
         found.append(Path(on_path).resolve().parent)
@@ -88,38 +122,11 @@ def programs() -> Path:
 
 
 def _version(bin_dir: Path) -> int:
-    said = subprocess.run(
-        [bin_dir / "postgres", "--version"], capture_output=True, text=True, check=True
-    ).stdout
-    return int(said.split()[2].split(".")[0])
-
-
-@contextmanager
-def running_server(*, durable: bool = False) -> Iterator[Server]:
-    """Run a server for the block; `durable` makes a commit wait for the disk, as in production.
-
-    Raises NoServerError where that is impossible here.
-    """
-    bin_dir, owner = programs(), _owner()
-    folder = Path(tempfile.mkdtemp(prefix="ooc-postgres-"))
-    try:
-        if owner:
-            shutil.chown(folder, owner.pw_name)
-        password = secrets.token_urlsafe(12)
-        _make_cluster(bin_dir, folder, owner, password)
-        process, url = _started(bin_dir, folder, owner, password, durable)
-        server = Server(url, process.pid, folder / "log")
-        try:
-            yield server
-        finally:
-            server.close()
-            _end(process)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    said = subprocess.run([bin_dir / "postgres", "--version"], capture_output=True, text=True, check=True)
+    return int(said.stdout.split()[2].split(".")[0])
 
 
 def _owner() -> pwd.struct_passwd | None:
-    """Say as whom to run the server; None is whoever runs the tests."""
     if os.geteuid() != 0:
         return None
     users = {user.pw_name: user for user in pwd.getpwall()}
@@ -129,38 +136,43 @@ def _owner() -> pwd.struct_passwd | None:
     raise NoServerError(f"PostgreSQL refuses to run as root, and none of {', '.join(OWNERS)} exists here")
 
 
-def _make_cluster(bin_dir: Path, folder: Path, owner: pwd.struct_passwd | None, password: str) -> None:
-    secret = folder / "password"
-    secret.write_text(password)
+def _make(cluster: Cluster) -> None:
+    secret = cluster.folder / "password"
+    secret.write_text(cluster.password)
     secret.chmod(0o600)
-    if owner:
-        shutil.chown(secret, owner.pw_name)
-    initdb = [str(bin_dir / "initdb"), "--no-sync", "--auth=scram-sha-256", "--encoding=UTF8"]
-    initdb += ["--locale=C.UTF-8", "--username=desk", f"--pwfile={secret}", f"--pgdata={folder / 'data'}"]
-    if _version(bin_dir) >= 15:  # sorts as most servers do: a before B, unlike SQLite
+    if cluster.owner:
+        shutil.chown(secret, cluster.owner.pw_name)
+    initdb = [str(cluster.bin_dir / "initdb"), "--no-sync", "--auth=scram-sha-256", "--encoding=UTF8"]
+    initdb += ["--locale=C.UTF-8", "--username=desk", f"--pwfile={secret}", f"--pgdata={cluster.folder}/data"]
+    if cluster.version >= 15:  # sorts as most servers do: a before B, unlike SQLite
         initdb += ["--locale-provider=icu", "--icu-locale=en-US"]
-    made = subprocess.run(_as(owner, initdb), cwd=folder, env=_environment(), capture_output=True, text=True)
+    made = subprocess.run(
+        _as_owner(cluster, initdb), cwd=cluster.folder, env=ENVIRONMENT, capture_output=True, text=True
+    )
     if made.returncode:
         raise NoServerError(f"PostgreSQL's initdb failed: {made.stderr.strip()[-300:]}")
 
 
-def _started(
-    bin_dir: Path, folder: Path, owner: pwd.struct_passwd | None, password: str, durable: bool
-) -> tuple["subprocess.Popen[bytes]", sa.URL]:
-    settings = _FOR_TESTS | ({"fsync": "on", "full_page_writes": "on"} if durable else {})
+def _started(cluster: Cluster) -> tuple["subprocess.Popen[bytes]", sa.URL]:
+    log_path = cluster.folder / "log"
     for _ in range(ATTEMPTS):
         port = _free_port()
-        url = sa.URL.create("postgresql", "desk", password, "127.0.0.1", port, "postgres")
-        command = [str(bin_dir / "postgres"), "-D", str(folder / "data"), "-p", str(port)]
-        command += [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
-        with (folder / "log").open("ab") as log:
+        url = sa.URL.create("postgresql", "desk", cluster.password, "127.0.0.1", port, "postgres")
+        command = [str(cluster.bin_dir / "postgres"), "-D", f"{cluster.folder}/data", "-p", str(port)]
+        command += [part for name, value in _SETTINGS.items() for part in ("-c", f"{name}={value}")]
+        with log_path.open("ab") as log:
             process = subprocess.Popen(
-                _as(owner, command), cwd=folder, env=_environment(), stdout=log, stderr=log, stdin=-3
+                _as_owner(cluster, command),
+                cwd=cluster.folder,
+                env=ENVIRONMENT,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
             )
         if _answers(process, url):
             return process, url
-        _end(process)
-    raise NoServerError(f"PostgreSQL does not start: {(folder / 'log').read_text()[-300:]}")
+        _end(process, signal.SIGINT)
+    raise NoServerError(f"PostgreSQL does not start: {log_path.read_text()[-300:]}")
 
 
 def _answers(process: "subprocess.Popen[bytes]", url: sa.URL) -> bool:
@@ -176,10 +188,9 @@ def _answers(process: "subprocess.Popen[bytes]", url: sa.URL) -> bool:
     return False
 
 
-def _end(process: "subprocess.Popen[bytes]") -> None:
-    """End the server at once ("fast shutdown"), and make sure of it."""
+def _end(process: "subprocess.Popen[bytes]", how: signal.Signals) -> None:
     if process.poll() is None:
-        process.send_signal(signal.SIGINT)
+        process.send_signal(how)
     try:
         process.wait(30)
     except subprocess.TimeoutExpired:
@@ -187,19 +198,15 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
         process.wait()
 
 
-def _as(owner: pwd.struct_passwd | None, command: Sequence[str]) -> list[str]:
-    """Let the command run as `owner` and end with the test run, however that ends."""
-    setpriv = shutil.which("setpriv")
+def _as_owner(cluster: Cluster, command: Sequence[str]) -> list[str]:
+    """Let the command run as the owner, and end with the test run however that ends."""
+    setpriv, owner = shutil.which("setpriv"), cluster.owner
     if setpriv is None:
         if owner:
             raise NoServerError("PostgreSQL refuses to run as root, and there is no setpriv here")
         return list(command)
     change = ["--reuid", str(owner.pw_uid), "--regid", str(owner.pw_gid), "--clear-groups"] if owner else []
     return [setpriv, *change, "--pdeathsig", "INT", "--", *command]
-
-
-def _environment() -> dict[str, str]:
-    return {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"}
 
 
 def _free_port() -> int:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ooc_app.commands.terminal import Add, saying
+from ooc_app.demo import Say
 from ooc_app.desk import DataFolderError, open_desk
 from ooc_app.keeping.backup import back_up, in_words
 from ooc_app.keeping.doctor import Diagnosed, examine
@@ -32,7 +33,7 @@ def backup_command(data_dir: Path, given: argparse.Namespace) -> int:
         raise DataFolderError(f"There is no data folder {data_dir}: give the right one with --data.")
     try:
         with open_desk(data_dir) as desk:
-            made = back_up(desk, given.path, say=saying(given))
+            made = back_up(desk, given.path, say=_saying(given))
     except KeyboardInterrupt:
         print("Interrupted; no backup was made.", file=sys.stderr)
         return 1
@@ -44,7 +45,7 @@ def restore_command(data_dir: Path, given: argparse.Namespace) -> int:
     """Restore a backup into a data folder that is missing or empty."""
     database_url = os.environ.get("OOC_DATABASE_URL")
     try:
-        restored = restore(given.path, data_dir, database_url=database_url, say=saying(given))
+        restored = restore(given.path, data_dir, database_url=database_url, say=_saying(given))
     except KeyboardInterrupt:
         print("Interrupted; nothing was restored.", file=sys.stderr)
         return 1
@@ -54,13 +55,18 @@ def restore_command(data_dir: Path, given: argparse.Namespace) -> int:
 
 def doctor_command(data_dir: Path, given: argparse.Namespace) -> int:
     """Say what is wrong with the data folder, and repair what is safe to repair."""
-    found = examine(data_dir, os.environ, repair=given.repair, read_all=given.hashes, say=saying(given))
+    found = examine(data_dir, os.environ, repair=given.repair, read_all=given.hashes, say=_saying(given))
     wrong = sum(one.wrong for one in found)
     if given.json:
         print(json.dumps({"wrong": wrong, "findings": [_as_json(one) for one in found]}))
     else:
         _print(found, wrong)
     return 1 if wrong else 0
+
+
+def _saying(given: argparse.Namespace) -> Say:
+    """Show progress to whoever watches, a person at a terminal or a program."""
+    return saying(given, quiet=not given.json and not sys.stderr.isatty())
 
 
 def _tell(event: str, done: str, manifest: Manifest, given: argparse.Namespace) -> None:

@@ -63,7 +63,14 @@ def cosmos_cases(row: dict[str, Any], split: Split, pair_gold: str) -> list[Made
         if not articles:
             raise BadCaseError("`articles` is empty")
         return [
-            made(row, number, "caption", one, split, note=f"Caption {number} of {len(articles)} of its picture.")
+            made(
+                row,
+                number,
+                "caption",
+                one,
+                split,
+                note=f"Caption {number} of {len(articles)} of its picture.",
+            )
             for number, one in enumerate(articles, 1)
         ]
     label = pair_label(row)

@@ -10,10 +10,11 @@ import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import islice
+from pathlib import Path
 from typing import Any, Final
 
 from db.vocabulary import Split
-from ooc_app.intake.entries import BadCaseError, Entry, ImportFileError, Made, Source, entries, named_split
+from ooc_app.intake.entries import Entry, ImportFileError, Made, Source, entries, named_split
 from ooc_app.intake.fields import text
 from ooc_app.intake.mapping import CASE_FIELDS, Column, case_row, parse_mapping
 from ooc_app.intake.native import native_case
@@ -69,7 +70,9 @@ def numbered(rows: Rows, before: int, source: Source) -> Iterator[tuple[int, Any
         for number, row in enumerate(islice(rows, source.rows), before + 1):
             yield number, dict(row), 0.0
     except (OSError, ValueError, RuntimeError) as error:  # of pyarrow, of the network
-        raise ImportFileError(f"{source.path} cannot be read on after row {number}: {reason(error)}") from error
+        raise ImportFileError(
+            f"{source.path} cannot be read on after row {number}: {reason(error)}"
+        ) from error
 
 
 def loaded(source: Source) -> Iterator[tuple[str, Any]]:
@@ -110,9 +113,7 @@ def undecoded(data: Any, columns: dict[str, Column]) -> tuple[Rows, dict[str, Co
 def by_number(column: Column, names: list[str]) -> Column:
     """Give the numbers of a class label the meanings of its names."""
     meanings = column.meanings or {name: name for name in names}
-    numbered_meanings = {
-        str(number): meanings[name] for number, name in enumerate(names) if name in meanings
-    }
+    numbered_meanings = {str(number): meanings[name] for number, name in enumerate(names) if name in meanings}
     return replace(column, meanings={"-1": "", **numbered_meanings, **meanings})
 
 
@@ -122,8 +123,13 @@ def check_columns(given: Mapping[str, Column], data: Any) -> None:
     for column in given.values():
         if features and column.name not in features and column.name.partition(".")[0] not in features:
             raise ImportFileError(
-                f"--map names the column {column.name[:80]!r}, but the data set has {', '.join(features)[:400]}."
+                f"--map names the column {column.name[:80]!r}, which is none of {', '.join(features)[:400]}."
             )
+
+
+def images_dir(source: Source) -> Path:
+    """Return the folder that paths of pictures start from: the data set's own."""
+    return source.path if source.path.is_dir() else source.path.parent
 
 
 def reason(error: Exception) -> str:

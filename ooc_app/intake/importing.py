@@ -11,11 +11,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from db.cases import Added, NewCase, add_cases
 from db.engine import write_session
 from ooc_app.desk import Desk
-from ooc_app.intake.entries import BadLine, Entry, Found, LeftOut
+from ooc_app.intake.entries import BadLine, Entry, Found, ImportFileError as ImportFileError, LeftOut
 from ooc_app.intake.pictures import BadImageError, MissingImageError, picture_path, taken
 
 BATCH = 500  # cases per transaction
@@ -55,6 +56,12 @@ class ImportReport:
         self.bad_count += 1
         if len(self.bad) < BAD_LINES_KEPT:
             self.bad.append(line)
+
+    def figures(self) -> dict[str, Any]:
+        """Return everything as JSON has it."""
+        figures = {name: getattr(self, name) for name in self.__slots__}
+        counts = {name: dict(value) for name, value in figures.items() if isinstance(value, Counter)}
+        return {**figures, **counts, "bad": [{"line": bad.line, "reason": bad.reason} for bad in self.bad]}
 
     def add(self, added: Added) -> None:
         """Count what one transaction did."""

@@ -6,15 +6,17 @@ Here only strings and brackets are told apart, an entry's bytes are handed out w
 wrong with one entry is that entry's alone.
 """
 
+import json
 import re
 from typing import BinaryIO, Final
 
 CHUNK: Final = 1 << 20  # bytes read at once, at least
 
 _BETWEEN = re.compile(rb"[\s,]*+")
-_TO_BRACKET = re.compile(rb'(?:[^"\[\]{}]++|"(?:[^"\\]++|\\.)*+")*+([\[\]{}])', re.DOTALL)
-_PLAIN = re.compile(rb'(?:"(?:[^"\\]++|\\.)*+"|[^\[\]{}",\s]++)(?=[\s,\]}])', re.DOTALL)
-_KEY = re.compile(rb'"((?:[^"\\]++|\\.)*+)"\s*+:\s*+(?=\S)', re.DOTALL)
+_STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
+_TO_BRACKET = re.compile(rb'[^"\[\]{}]*+(?:' + _STRING + rb'[^"\[\]{}]*+)*+', re.DOTALL)
+_PLAIN = re.compile(rb"(?:" + _STRING + rb'|[^\[\]{}",\s]++)(?=[\s,\]}])', re.DOTALL)
+_KEY = re.compile(rb"(" + _STRING + rb")\s*+:\s*+(?=\S)", re.DOTALL)
 
 
 class Scanner:
@@ -46,7 +48,7 @@ class Scanner:
             return False
         while self._next() == b'"':
             name = self._match(_KEY)
-            if name == key.encode():
+            if name == json.dumps(key).encode():
                 found = self._next() == b"["
                 self._at += 1
                 return found
@@ -73,8 +75,7 @@ class Scanner:
     def _next(self) -> bytes:
         """Return the next byte that says something, without passing over it; nothing at the end."""
         while True:
-            between = _BETWEEN.match(self._data, self._at)
-            self._at = between.end() if between else self._at
+            self._at = _end(_BETWEEN, self._data, self._at)
             if self._at < len(self._data):
                 return self._data[self._at : self._at + 1]
             if not self._more():
@@ -86,16 +87,17 @@ class Scanner:
             return self._match(_PLAIN)
         depth, reached = 0, self._at
         while True:
-            bracket = _TO_BRACKET.match(self._data, reached)
-            if bracket is None:
+            reached = _end(_TO_BRACKET, self._data, reached)
+            bracket = self._data[reached : reached + 1]
+            if bracket in (b"", b'"'):  # the data ends here, or within a string
                 if not keep:
                     self._at = reached
                 reached -= self._at
                 if len(self._data) - self._at > self._value_max or not self._more():
                     return None
                 continue
-            reached = bracket.end()
-            depth += 1 if bracket[1] in b"{[" else -1
+            reached += 1
+            depth += 1 if bracket in b"{[" else -1
             if depth == 0:
                 value = self._data[self._at : reached] if keep else b""
                 self._at = reached
@@ -116,3 +118,9 @@ class Scanner:
         self._before += self._at
         self._data, self._at = kept + read, 0
         return bool(read)
+
+
+def _end(pattern: re.Pattern[bytes], data: bytes, start: int) -> int:
+    """Return where what matches from `start` ends, which may be nothing."""
+    match = pattern.match(data, start)
+    return match.end() if match else start

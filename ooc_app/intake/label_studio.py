@@ -20,7 +20,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from db.vocabulary import Answer, Split
 from ooc_app.intake.entries import BadCaseError, Entry, Made, Source, entries
-from ooc_app.intake.fields import confidence, objects, opinion, text, word
+from ooc_app.intake.fields import confidence, objects, opinion, text
 from ooc_app.intake.mapping import CASE_FIELDS, Column, case_row, parse_mapping
 from ooc_app.intake.native import native_case
 from ooc_app.intake.rows import json_rows
@@ -45,7 +45,9 @@ def read(source: Source) -> Iterator[Entry]:
     split = source.split or Split.TRAIN
     people = source.options.get("annotations", "leave")
     tasks = json_rows(source.path)
-    return entries(tasks, lambda task: [task_case(task, columns, split, people, named=source.dataset is None)])
+    return entries(
+        tasks, lambda task: [task_case(task, columns, split, people, named=source.dataset is None)]
+    )
 
 
 def task_case(

@@ -27,6 +27,7 @@ NESTED: Final = ("evidence", "opinions")
 CASE_FIELDS: Final = (
     "id", "image", "caption", "gold", "split", "group", "source", "url", "date", "place", "note", *NESTED
 )  # fmt: skip
+ALL_FIELDS: Final = (*CASE_FIELDS, "teacher", "verdict", "rationale", "confidence", "elements")
 WORDS: Final[Mapping[str, tuple[str, ...]]] = {
     "gold": (*Verdict, LEFT_OUT),
     "verdict": tuple(Answer),
@@ -82,7 +83,9 @@ def parse_mapping(given: str | None, fields: Collection[str]) -> dict[str, Colum
         if not colon or not column.strip():
             raise ImportFileError(f"--map has {part[:80]!r}, which is neither FIELD:COLUMN nor VALUE=WORD.")
         if last not in fields:
-            raise ImportFileError(f"--map names the field {last[:80]!r}, which is none of {', '.join(fields)}.")
+            raise ImportFileError(
+                f"--map names the field {last[:80]!r}, which is none of {', '.join(fields)}."
+            )
         columns[last] = Column(column.strip())
     return columns
 
@@ -92,7 +95,11 @@ def parts(given: str | None) -> list[str]:
     if not given:
         return []
     try:
-        return [part.strip() for part in next(csv.reader([given], skipinitialspace=True, strict=True)) if part.strip()]
+        return [
+            part.strip()
+            for part in next(csv.reader([given], skipinitialspace=True, strict=True))
+            if part.strip()
+        ]
     except (csv.Error, StopIteration) as error:
         raise ImportFileError(f"--map cannot be read ({error}): check its quotation marks.") from error
 
@@ -103,6 +110,16 @@ def check_word(name: str, word: str, part: str) -> None:
         raise ImportFileError(f"--map has {part[:80]!r}, but the values of `{name}` are taken as they are.")
     if word not in WORDS[name]:
         raise ImportFileError(f"--map has {part[:80]!r}, but `{name}` is one of {', '.join(WORDS[name])}.")
+
+
+def described(columns: Mapping[str, Column]) -> dict[str, str]:
+    """Say for people where each field comes from."""
+    return {
+        name: f"`{column.name}`"
+        + (": " if column.meanings else "")
+        + ", ".join(f"{value} = {word}" for value, word in column.meanings.items())
+        for name, column in columns.items()
+    }
 
 
 def case_row(row: Mapping[str, Any], columns: Mapping[str, Column]) -> dict[str, Any]:

@@ -21,8 +21,8 @@ from ooc_app.intake.rows import json_rows
 
 GOLD = {"original": Verdict.IN_CONTEXT, "mismatch": Verdict.OUT_OF_CONTEXT}
 LEFT_OUT = {
-    "textual_veracity_distortion": "textual_veracity_distortion: a false text is not a picture out of context",
-    "visual_veracity_distortion": "visual_veracity_distortion: a made or edited picture is not one out of context",
+    "textual_veracity_distortion": "textual_veracity_distortion: the text is false whatever the picture",
+    "visual_veracity_distortion": "visual_veracity_distortion: the picture is made or edited",
 }
 MAPPING = {
     "id": "`image_path`, and a hash of `text`",
@@ -74,6 +74,6 @@ def stated_answer(row: dict[str, Any]) -> str | None:
 
 
 def images_dir(source: Source) -> Path:
-    """Return the folder that `real` and `fake` lie in: the file's, or where that is `source`, the one above."""
+    """Return the folder that `real` and `fake` lie in: the file's, or above it where that is `source`."""
     folder = source.path.parent
     return folder.parent if folder.name == "source" else folder

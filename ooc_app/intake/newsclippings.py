@@ -51,8 +51,8 @@ def newsclippings_case(row: dict[str, Any], news: NewsIndex, split: Split) -> Ma
         raise BadCaseError("`falsified` is neither true nor false")
     if falsified == (caption_id == image_id):
         raise BadCaseError(
-            f"`falsified` is {str(falsified).lower()}, but `id` {caption_id[:40]} and `image_id` {image_id[:40]} "
-            f"{'are equal' if falsified else 'differ'}"
+            f"`falsified` is {str(falsified).lower()}, but `id` {caption_id[:40]} and `image_id` "
+            f"{image_id[:40]} {'are equal' if falsified else 'differ'}"
         )
     caption, picture = news[caption_id], news[image_id]
     return Made(
@@ -79,7 +79,9 @@ def visual_news_path(source: Source) -> Path:
     """Return where VisualNews' list is. Raises ImportFileError where nobody says."""
     given = source.options.get("visual-news")
     if given is None:
-        raise ImportFileError("NewsCLIPpings needs captions and pictures: give --visual-news PATH/origin/data.json.")
+        raise ImportFileError(
+            "NewsCLIPpings needs captions and pictures: give --visual-news PATH/origin/data.json."
+        )
     return Path(given)
 
 

@@ -19,6 +19,7 @@ from ooc_app.intake.entries import BadCaseError, ImportFileError
 from ooc_app.intake.json_values import Scanner
 
 LINE_MAX: Final = 10_000_000  # bytes of one row; a longer one is a damaged file
+LINE_START: Final = 100_000  # bytes looked at to tell JSON lines from other JSON
 DELIMITERS: Final = (",", ";", "\t")
 UTF_8_MARK: Final = b"\xef\xbb\xbf"
 UTF_16_MARKS: Final = (b"\xff\xfe", b"\xfe\xff")
@@ -45,10 +46,16 @@ def json_rows(path: Path, key: str | None = None) -> Iterator[Row]:
     with existing_file(path).open("rb") as file:
         size = path.stat().st_size
         first = first_byte(file, path)
-        if first == b"[" or (first == b"{" and key is not None and not holds_lines(file)):
-            yield from list_rows(file, size, key if first == b"{" else None, path)
-        else:
-            yield from line_rows(file, size)
+        scanner = Scanner(file, LINE_MAX)
+        start = file.tell()
+        if (first == b"[" and scanner.enter(None)) or (first == b"{" and key and scanner.enter(key)):
+            yield from list_rows(scanner, size)
+            return
+        file.seek(start)
+        if key is not None and not isinstance(json_value(file.readline(LINE_START), "the line"), dict):
+            raise ImportFileError(f"{path} has no list `{key}`: it is no file of this format.")
+        file.seek(start)
+        yield from line_rows(file, size)
 
 
 def line_rows(file: BinaryIO, size: int) -> Iterator[Row]:
@@ -65,14 +72,8 @@ def line_rows(file: BinaryIO, size: int) -> Iterator[Row]:
             yield number, json_value(line, "the line"), position / size
 
 
-def list_rows(file: BinaryIO, size: int, key: str | None, path: Path) -> Iterator[Row]:
-    """Read the entries of a JSON list, which is the whole file or stands under `key` of its one object.
-
-    Raises ImportFileError where there is no such list.
-    """
-    scanner = Scanner(file, LINE_MAX)
-    if not scanner.enter(key):
-        raise ImportFileError(f"{path} has no list `{key}`: it is no file of this format.")
+def list_rows(scanner: Scanner, size: int) -> Iterator[Row]:
+    """Read the entries of the JSON list in which the scanner stands."""
     number = 0
     while (entry := scanner.entry()) is not None:
         number += 1
@@ -183,13 +184,3 @@ def first_byte(file: BinaryIO, path: Path) -> bytes:
     mark = len(UTF_8_MARK) if start.startswith(UTF_8_MARK) else 0
     file.seek(mark)
     return start[mark:].lstrip()[:1]
-
-
-def holds_lines(file: BinaryIO) -> bool:
-    """Tell whether the next line is an object of its own, without passing over it."""
-    start = file.tell()
-    line = file.readline(LINE_MAX)
-    rest = file.readline(LINE_MAX).strip()
-    file.seek(start)
-    return isinstance(json_value(line, ""), dict) and bool(rest)
-

@@ -27,7 +27,7 @@ MAPPING = {
     "id": "the name of `image_path` and `label`",
     "caption": "`caption`",
     "image": "`image_path`",
-    "gold": "`label`: true = in_context, out-of-context = out_of_context; miscaptioned: left out, or as asked for",
+    "gold": "`label`: true = in_context, out-of-context = out_of_context; miscaptioned as asked, or left out",
     "split": "the one asked for, else test",
     "group": "the number in `image_path`; articles with a caption in common are one",
     "note": "`miscaptioned` where that is taken as out_of_context",
@@ -49,7 +49,9 @@ def verite_case(row: dict[str, Any], groups: Mapping[str, str], split: Split, *,
     if label not in (*GOLD, MISCAPTIONED):
         raise BadCaseError(f"`label` is {label[:80]!r}, not one of true, miscaptioned, out-of-context")
     if label == MISCAPTIONED and not miscaptioned:
-        raise LeftOutError("miscaptioned: a false caption under the event's own picture is not out of context")
+        raise LeftOutError(
+            "miscaptioned: a false caption under the event's own picture is not out of context"
+        )
     number = article(image)
     case = NewCase(
         external_id=f"{PurePosixPath(image).stem}-{label}",
@@ -67,7 +69,7 @@ def article(image_path: str) -> str:
     numbers = re.findall("[0-9]+", PurePosixPath(image_path).stem)
     if not numbers:
         raise BadCaseError(f"`image_path` is {image_path[:80]!r}, without the number of an article")
-    return numbers[-1]
+    return str(numbers[-1])
 
 
 def article_groups(source: Source) -> dict[str, str]:

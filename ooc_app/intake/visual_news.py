@@ -39,8 +39,8 @@ class NewsIndex:
         self._database.execute("PRAGMA synchronous=OFF")
         self._database.execute("BEGIN")
         self._database.execute(
-            "CREATE TABLE entries (id TEXT PRIMARY KEY, found INTEGER, caption TEXT, source TEXT, image_path TEXT)"
-            " WITHOUT ROWID"
+            "CREATE TABLE entries (id TEXT PRIMARY KEY, found INTEGER, caption TEXT, source TEXT, "
+            "image_path TEXT) WITHOUT ROWID"
         )
 
     def ask(self, ids: Iterable[str]) -> int:
@@ -54,7 +54,8 @@ class NewsIndex:
 
         Raises ImportFileError for a file that is not VisualNews'.
         """
-        update = "UPDATE entries SET found = 1, caption = ?, source = ?, image_path = ? WHERE id = ? AND found IS NULL"
+        update = "UPDATE entries SET found = 1, caption = ?, source = ?, image_path = ? WHERE id = ? "
+        update += "AND found IS NULL"  # of entries with one id the first counts
         found = readable = 0
         rows = (news_row(value) for _, value, _ in json_rows(path))
         while asked > found and (batch := list(islice(rows, BATCH))):
@@ -64,7 +65,9 @@ class NewsIndex:
             found += self._database.total_changes - before
             readable += len(good)
         if asked and not readable:
-            raise ImportFileError(f"{path} has no entries with `id` and `image_path`: give VisualNews' data.json.")
+            raise ImportFileError(
+                f"{path} has no entries with `id` and `image_path`: give VisualNews' data.json."
+            )
 
     def __getitem__(self, id_: str) -> NewsEntry:
         """Return an entry. Raises BadCaseError where VisualNews has none under this id."""

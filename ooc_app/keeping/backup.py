@@ -35,15 +35,24 @@ def back_up(
     """
     path = path.absolute()
     _refuse_inside(desk.data_dir, path)
-    with appearing(path) as folder:
-        _refuse_full(desk, folder)
-        shutil.copymode(desk.data_dir, folder)
-        copied = copy_database(desk.engine, folder, say)
-        pictures = _pictures(desk, folder, say, read_all=read_all)
-        files = copy_files(desk.data_dir, folder, say)
-        stamps = {copied.file: Stamp.of(folder / copied.file), **files.stamps}
-        manifest = Manifest(copied.file, copied.revision, copied.rows, pictures, files.run_pictures, stamps)
-        manifest.write(folder)
+    try:
+        with appearing(path) as folder:
+            _refuse_full(desk, folder)
+            return _fill(desk, folder, say, read_all=read_all)
+    except OSError as error:
+        raise BackupError(
+            f"The backup {path} cannot be made ({error.strerror or error}); nothing was left of it."
+        ) from error
+
+
+def _fill(desk: Desk, folder: Path, say: Say, *, read_all: bool) -> Manifest:
+    shutil.copymode(desk.data_dir, folder)
+    copied = copy_database(desk.engine, folder, say)
+    pictures = _pictures(desk, folder, say, read_all=read_all)
+    files = copy_files(desk.data_dir, folder, say)
+    stamps = {copied.file: Stamp.of(folder / copied.file), **files.stamps}
+    manifest = Manifest(copied.file, copied.revision, copied.rows, pictures, files.run_pictures, stamps)
+    manifest.write(folder)
     return manifest
 
 

@@ -27,6 +27,7 @@ DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 LAST = "last.json"  # how the last attempt went, for the page and `doctor`
 FIRST_LOOK_SECONDS = 60.0  # after the start, which has better things to do
 LOOK_SECONDS = 600.0
+RETRY_SECONDS = 3_600.0  # after a failure: a copy of a large database is no small thing
 
 log = logging.getLogger(__name__)
 
@@ -84,18 +85,30 @@ def last_attempt(data_dir: Path) -> DailyBackup | None:
 
 
 def start_daily_backups(
-    desk: Desk, *, kept: int, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    desk: Desk,
+    *,
+    kept: int,
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    tell: Callable[[DailyBackup], None] = lambda done: None,
 ) -> threading.Event:
-    """Begin to look, every ten minutes, whether a backup is due; setting the event ends it."""
+    """Begin to look, every ten minutes, whether a backup is due; setting the event ends it.
+
+    `tell` is told how each attempt went. Where none are kept nothing begins, and the event is set.
+    """
     ended = threading.Event()
+    if kept < 1:
+        ended.set()
+        return ended
 
     def look() -> None:
         if sys.platform == "linux":  # there, niceness is a thread's own
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 19)
         wait = FIRST_LOOK_SECONDS
         while not ended.wait(wait):
-            backup_if_due(desk, clock(), kept=kept)
-            wait = LOOK_SECONDS
+            done = backup_if_due(desk, clock(), kept=kept)
+            if done is not None:
+                tell(done)
+            wait = RETRY_SECONDS if done is not None and done.problem else LOOK_SECONDS
 
     threading.Thread(target=look, daemon=True, name="daily backups").start()
     return ended

@@ -10,6 +10,7 @@ meanwhile and shrinks again.
 PostgreSQL: `pg_dump` in its custom format, of the snapshot in which the rows were counted.
 """
 
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -45,14 +46,14 @@ class CopiedDatabase:
 def copy_database(engine: sa.Engine, folder: Path, say: Say) -> CopiedDatabase:
     """Put a copy of the database into the folder, verified. Raises BackupError where it is not sound."""
     if engine.dialect.name == "sqlite":
-        copied = _copy_sqlite(engine, folder / SQLITE_FILE, say)
+        try:
+            copied = _copy_sqlite(engine, folder / SQLITE_FILE, say)
+        except (sqlite3.DatabaseError, sa.exc.DatabaseError) as error:
+            raise _unsound(str(getattr(error, "orig", error))) from error
         say("verify database", {"done": 0, "of": 1})
         problems = soundness(folder / SQLITE_FILE)
         if problems:
-            raise BackupError(
-                f"The database is damaged ({problems[0]}), so no backup was made: keep the ones there are, "
-                "and see `python -m ooc_app doctor`."
-            )
+            raise _unsound(problems[0])
         with reading(folder / SQLITE_FILE) as connection:
             counted = count_rows(connection, copied.rows)
     else:
@@ -69,7 +70,15 @@ def copy_database(engine: sa.Engine, folder: Path, say: Say) -> CopiedDatabase:
     return copied
 
 
+def _unsound(problem: str) -> BackupError:
+    return BackupError(
+        f"The database cannot be copied whole ({problem}), so no backup was made: keep those there are, and "
+        "see `python -m ooc_app doctor`."
+    )
+
+
 def _copy_sqlite(engine: sa.Engine, target: Path, say: Say) -> CopiedDatabase:
+    target.touch(mode=0o600)
     with engine.connect() as connection, closing(sqlite3.connect(target, isolation_level=None)) as copy:
         copied = CopiedDatabase(
             target.name, revision_of(connection), count_rows(connection)
@@ -83,6 +92,7 @@ def _copy_sqlite(engine: sa.Engine, target: Path, say: Say) -> CopiedDatabase:
         source: Any = connection.connection.driver_connection
         source.backup(copy, pages=PAGES_AT_ONCE, progress=progress, sleep=BUSY_SECONDS)
         copy.execute("PRAGMA journal_mode=DELETE")  # one file, readable without a log beside it
+    shutil.copymode(str(engine.url.database), target)
     return copied
 
 

@@ -1,5 +1,6 @@
 """What `doctor` looks at in the runs: their folders, their rows, and what they say of themselves."""
 
+import json
 from collections.abc import Iterator
 
 import sqlalchemy as sa
@@ -103,7 +104,14 @@ def look_at_run_rows(visit: Visit, desk: Desk) -> Iterator[Finding]:
         served = session.scalar(newest.order_by(Promotion.id.desc()).limit(1))
     gone = [name for name, path in rows.items() if not (visit.data_dir / path).is_dir()]
     yield from _gone(gone, served)
-    unregistered = [name for name in folders if name not in rows]
+    damaged = [name for name, folder in folders.items() if not _can_be_registered(folder)]
+    for name in damaged:
+        yield Finding(
+            "run_snapshot_damaged",
+            f"What the run {name} was frozen with cannot be read.",
+            f"Copy {folders[name].snapshot_path} back from a backup, or delete the folder and freeze again.",
+        )
+    unregistered = [name for name in folders if name not in (*rows, *damaged)]
     if unregistered:
         yield Finding(
             "runs_unregistered",
@@ -113,6 +121,15 @@ def look_at_run_rows(visit: Visit, desk: Desk) -> Iterator[Finding]:
             wrong=False,
             repair=lambda: _register(desk, unregistered),
         )
+
+
+def _can_be_registered(folder: RunFolder) -> bool:
+    try:
+        said = json.loads(folder.snapshot_path.read_text(encoding="utf-8"))
+        figures = (said["counts"]["rulings"], said["counts"]["training_cases"])
+    except (OSError, ValueError, TypeError, KeyError):
+        return False
+    return "hash" in said and all(isinstance(figure, int) for figure in figures)
 
 
 def _gone(gone: list[str], served: str | None) -> Iterator[Finding]:

@@ -3,7 +3,7 @@
 import hashlib
 import itertools
 import shutil
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -26,7 +26,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from db import audits, queue, rulings
 from db.cases import NewCase, NewImage, NewOpinion, add_cases
 from db.derived import check
-from db.derived_tables import Bucket, Kind, Queued
+from db.derived_tables import Kind, Queued
 from db.engine import make_sessions, open_engine, write_session
 from db.models import Case, Ruling, is_current
 from db.rulings import AlreadyRuledError, NewRuling, NothingToUndoError, ensure_annotator
@@ -143,11 +143,13 @@ class Desk(RuleBasedStateMachine):
     @precondition(lambda self: self.cases)
     @rule(pick=picks, teacher=st.sampled_from("ABC"), letter=st.sampled_from("iou"))
     def import_it_again_with_an_opinion(self, pick: int, teacher: str, letter: str) -> None:
-        case = self.cases[_chosen(self.cases, pick)]
+        case_id = _chosen(self.cases, pick)
+        case = self.cases[case_id]
         split = Split.TRAIN if case.is_trained_on else Split.TEST
         self._import(case.name, split, True, {teacher: letter})
         case.opinions[teacher] = letter
         case.has_image = True
+        self._free_if_done(case_id)
 
     def _import(self, name: str, split: Split, has_image: bool, said: dict[str, str]) -> None:
         image = NewImage(hashlib.sha256(name.encode()).hexdigest(), "PNG", 8, 8, 8) if has_image else None
@@ -184,7 +186,6 @@ class Desk(RuleBasedStateMachine):
 
     @rule(who=people, count=st.integers(1, 3), is_audit_turn=st.booleans())
     def claim(self, who: int, count: int, is_audit_turn: bool) -> None:
-        self._forget_ended_leases()
         kept, freed = self.held[who][:count], self.held[who][count:]
         free = {case_id for case_id in self.cases if self._may_be_offered(case_id, who)}
         with write_session(self.sessions) as session:
@@ -198,85 +199,85 @@ class Desk(RuleBasedStateMachine):
             self._free(case_id)
         for case_id in got:
             self._hold(case_id, who)
-        self.held[who] = got
-        self.screen[who] = got
+        self.held[who], self.screen[who] = got, list(got)
 
     @precondition(lambda self: any(self.screen.values()))
-    @rule(who=people, pick=picks, answer=answers, rationale=st.sampled_from([None, "I was there."]))
-    def rule_on_what_the_page_shows(self, who: int, pick: int, answer: Answer, rationale: str | None) -> None:
-        if not self.screen[who]:
-            return
-        case_id = _chosen(self.screen[who], pick)
-        self.screen[who] = [other for other in self.screen[who] if other != case_id]
+    @rule(pick=picks, answer=answers, rationale=st.sampled_from([None, "I was there."]))
+    def rule_on_what_a_page_shows(self, pick: int, answer: Answer, rationale: str | None) -> None:
+        who, case_id = _chosen(_pairs(self.screen), pick)
+        self.screen[who].remove(case_id)
         new = NewRuling(self._submission_id(), case_id, answer, rationale=rationale, seconds=5.0)
-        if who in self.cases[case_id].rulings:
+        case = self.cases[case_id]
+        if who in case.rulings:
             self._is_refused(AlreadyRuledError, who, new)
             return
-        case = self.cases[case_id]
-        case.late += not self._holds(who, case_id)
-        settles = case.human == HumanAnswer.SPLIT and self._settles(who)
-        self._rule(who, new, settles)
+        case.late += not (case.holder == who and self._is_leased(case_id))
+        self._rule(who, new, settles=case.human == HumanAnswer.SPLIT and _may_settle(who))
 
-    @rule(who=people, pick=picks, answer=answers)
-    def rule_again_from_another_tab(self, who: int, pick: int, answer: Answer) -> None:
-        if current := [made for made in self.made[who] if made.is_current]:
-            case_id = _chosen(current, pick).sent.case_id
-            self._is_refused(AlreadyRuledError, who, NewRuling(self._submission_id(), case_id, answer))
+    @precondition(lambda self: any(self.made.values()))
+    @rule(pick=picks, answer=answers)
+    def rule_once_more_from_another_tab(self, pick: int, answer: Answer) -> None:
+        who, made = _chosen(_pairs(self.made), pick)
+        if who in self.cases[made.sent.case_id].rulings:
+            new = NewRuling(self._submission_id(), made.sent.case_id, answer)
+            self._is_refused(AlreadyRuledError, who, new)
 
-    @rule(who=people, pick=picks)
-    def send_a_ruling_again(self, who: int, pick: int) -> None:
-        if self.made[who]:
-            made = _chosen(self.made[who], pick)
-            with write_session(self.sessions) as session:
-                assert rulings.rule(session, who, made.sent, self.now).id == made.id
+    @precondition(lambda self: any(self.made.values()))
+    @rule(pick=picks)
+    def send_a_ruling_again(self, pick: int) -> None:
+        who, made = _chosen(_pairs(self.made), pick)
+        with write_session(self.sessions) as session:
+            assert rulings.rule(session, who, made.sent, self.now).id == made.id
 
-    @rule(who=people, pick=picks, answer=answers)
-    def correct(self, who: int, pick: int, answer: Answer) -> None:
-        if current := [made for made in self.made[who] if made.is_current]:
-            made = _chosen(current, pick)
-            case = self.cases[made.sent.case_id]
-            _, settled = case.rulings[who]
-            settles = self._settles(who) and (settled or case.human == HumanAnswer.SPLIT)
-            made.is_current = False
-            self._rule(
-                who, NewRuling(self._submission_id(), made.sent.case_id, answer, corrects=made.id), settles
-            )
+    @precondition(lambda self: any(self.made.values()))
+    @rule(pick=picks, answer=answers)
+    def correct(self, pick: int, answer: Answer) -> None:
+        who, made = _chosen(_pairs(self.made), pick)
+        new = NewRuling(self._submission_id(), made.sent.case_id, answer, corrects=made.id)
+        if not made.is_current:
+            self._is_refused((AlreadyRuledError, NothingToUndoError), who, new)
+            return
+        case = self.cases[made.sent.case_id]
+        _, settled = case.rulings[who]
+        made.is_current = False
+        self._rule(who, new, settles=_may_settle(who) and (settled or case.human == HumanAnswer.SPLIT))
 
+    @precondition(lambda self: any(self.made.values()))
     @rule(who=people)
-    def undo(self, who: int) -> None:
+    def undo_the_newest(self, who: int) -> None:
         current = [made for made in self.made[who][-UNDOABLE_RULINGS:] if made.is_current]
-        if not current:
+        if current:
+            self._undo(who, current[-1], None)
+        else:
             with pytest.raises(NothingToUndoError), write_session(self.sessions) as session:
                 rulings.undo(session, who, now=self.now)
-            return
-        self._undo(who, current[-1], None)
 
-    @rule(who=people, pick=picks)
-    def undo_a_certain_one(self, who: int, pick: int) -> None:
-        if not self.made[who]:
-            return
-        made = _chosen(self.made[who], pick)
-        if made.withdrawal is not None and made in self.made[who][-UNDOABLE_RULINGS:]:
+    @precondition(lambda self: any(self.made.values()))
+    @rule(pick=picks)
+    def undo_a_certain_one(self, pick: int) -> None:
+        who, made = _chosen(_pairs(self.made), pick)
+        is_recent = made in self.made[who][-UNDOABLE_RULINGS:]
+        if is_recent and made.is_current:
+            self._undo(who, made, made.id)
+        elif is_recent and made.withdrawal is not None:
             with write_session(self.sessions) as session:
                 assert rulings.undo(session, who, made.id, now=self.now).id == made.withdrawal
-        elif made.is_current and made in self.made[who][-UNDOABLE_RULINGS:]:
-            self._undo(who, made, made.id)
         else:
             with pytest.raises(NothingToUndoError), write_session(self.sessions) as session:
                 rulings.undo(session, who, made.id, now=self.now)
 
-    @rule(who=people, pick=picks)
-    def skip(self, who: int, pick: int) -> None:
-        if not self.screen[who]:
-            return
-        case_id = _chosen(self.screen[who], pick)
+    @precondition(lambda self: any(self.screen.values()))
+    @rule(pick=picks)
+    def skip(self, pick: int) -> None:
+        who, case_id = _chosen(_pairs(self.screen), pick)
+        self.screen[who].remove(case_id)
         with write_session(self.sessions) as session:
             queue.skip(session, who, case_id, self.now)
         self.skipped.add((who, case_id, self.now.date()))
-        self.screen[who] = [other for other in self.screen[who] if other != case_id]
         if self.cases[case_id].holder == who:
             self._free(case_id)
 
+    @precondition(lambda self: any(self.held.values()))
     @rule(who=people)
     def sign_out(self, who: int) -> None:
         with write_session(self.sessions) as session:
@@ -288,61 +289,51 @@ class Desk(RuleBasedStateMachine):
     # what holds at all times
 
     @invariant()
-    def every_acknowledged_ruling_is_in_the_table(self) -> None:
-        query = sa.select(
-            Ruling.submission_id, Ruling.id, Ruling.annotator_id, Ruling.case_id, Ruling.verdict
-        )
+    def desk_and_model_agree(self) -> None:
         with self.sessions() as session:
-            found = {tuple(row) for row in session.execute(query.where(Ruling.verdict.is_not(None)))}
-        assert found == {
+            self._every_acknowledged_ruling_is_in_the_table(session)
+            self._current_are_the_rulings_that_nobody_took_back(session)
+            self._people_say_what_their_rulings_say(session)
+            self._in_the_queue_are_the_cases_that_want_a_person(session)
+            assert check(session) == []
+        for case in self.cases.values():
+            settling = sum(settles for _, settles in case.rulings.values())
+            assert len(case.rulings) <= case.wanted + settling + case.late, "asked more people than wanted"
+
+    def _every_acknowledged_ruling_is_in_the_table(self, session: Session) -> None:
+        columns = (Ruling.submission_id, Ruling.id, Ruling.annotator_id, Ruling.case_id, Ruling.verdict)
+        found = session.execute(sa.select(*columns).where(Ruling.verdict.is_not(None)))
+        assert {tuple(row) for row in found} == {
             (made.sent.submission_id, made.id, who, made.sent.case_id, made.sent.verdict)
             for who, all_made in self.made.items()
             for made in all_made
         }
 
-    @invariant()
-    def current_are_the_rulings_that_nobody_took_back_and_not_more_than_wanted(self) -> None:
-        query = sa.select(Ruling.case_id, Ruling.annotator_id, Ruling.verdict, Ruling.settles)
-        with self.sessions() as session:
-            found = {tuple(row) for row in session.execute(query.where(is_current()))}
-        assert found == {
+    def _current_are_the_rulings_that_nobody_took_back(self, session: Session) -> None:
+        columns = (Ruling.case_id, Ruling.annotator_id, Ruling.verdict, Ruling.settles)
+        found = session.execute(sa.select(*columns).where(is_current()))
+        assert {tuple(row) for row in found} == {
             (case_id, who, *ruling)
             for case_id, case in self.cases.items()
             for who, ruling in case.rulings.items()
         }
-        for case in self.cases.values():
-            settling = sum(settles for _, settles in case.rulings.values())
-            assert len(case.rulings) <= case.wanted + settling + case.late
 
-    @invariant()
-    def what_people_say_is_what_their_rulings_say(self) -> None:
-        with self.sessions() as session:
-            rows = session.execute(sa.select(Case.id, Kind.human, Kind.rulings).join(Kind)).all()
-            settled = session.execute(rulings.settled_query()).all()
+    def _people_say_what_their_rulings_say(self, session: Session) -> None:
+        found = session.execute(sa.select(Case.id, Kind.human, Kind.rulings).join(Kind))
         model = {(case_id, case.human, len(case.rulings)) for case_id, case in self.cases.items()}
-        assert {tuple(row) for row in rows} == model
-        assert {(row.case_id, row.verdict) for row in settled} == {
-            (case_id, human) for case_id, human, _ in model if human in tuple(Verdict)
-        }
+        assert {tuple(row) for row in found} == model
+        settled = {(row.case_id, row.verdict) for row in session.execute(rulings.settled_query())}
+        assert settled == {(case_id, human) for case_id, human, _ in model if human in tuple(Verdict)}
 
-    @invariant()
-    def in_the_queue_are_the_cases_that_want_a_person(self) -> None:
-        with self.sessions() as session:
-            rows = session.execute(
-                sa.select(Queued.case_id, Queued.annotator_id, Queued.lease_until, Bucket.why).join(Bucket)
-            ).all()
-        live = {row.case_id for row in rows if row.lease_until and row.lease_until > self.now}
-        wanting = {case_id for case_id, case in self.cases.items() if case.wants_a_person}
-        assert {row.case_id for row in rows} - live == wanting - live
-        assert live == {case_id for case_id in self.cases if self._is_leased(case_id)}
-        assert {row.case_id: row.annotator_id for row in rows if row.case_id in live} == {
-            case_id: self.cases[case_id].holder for case_id in live
+    def _in_the_queue_are_the_cases_that_want_a_person(self, session: Session) -> None:
+        columns = (Queued.case_id, Queued.annotator_id, Queued.lease_until)
+        rows = session.execute(sa.select(*columns)).all()
+        assert {row.case_id for row in rows} == {
+            id_ for id_, case in self.cases.items() if case.wants_a_person
         }
-
-    @invariant()
-    def what_is_derived_is_what_a_recount_gives(self) -> None:
-        with self.sessions() as session:
-            assert check(session) == []
+        assert {(row.case_id, row.annotator_id, row.lease_until) for row in rows if row.annotator_id} == {
+            (id_, case.holder, case.lease_until) for id_, case in self.cases.items() if case.holder
+        }
 
     # the model's own hands
 
@@ -356,8 +347,11 @@ class Desk(RuleBasedStateMachine):
         case.rulings[who] = (new.verdict, settles)
         if case.holder == who:
             self._free(new.case_id)
+        self._free_if_done(new.case_id)
 
-    def _is_refused(self, error: type[Exception], who: int, new: NewRuling) -> None:
+    def _is_refused(
+        self, error: type[Exception] | tuple[type[Exception], ...], who: int, new: NewRuling
+    ) -> None:
         with pytest.raises(error), write_session(self.sessions) as session:
             rulings.rule(session, who, new, self.now)
 
@@ -369,6 +363,7 @@ class Desk(RuleBasedStateMachine):
         made.is_current, made.withdrawal = False, withdrawal.id
         case = self.cases[case_id]
         del case.rulings[who]
+        self._free_if_done(case_id)
         if case.wants_a_person and not (self._is_leased(case_id) and case.holder != who):
             self._hold(case_id, who)
             self.held[who].insert(0, case_id)
@@ -385,11 +380,9 @@ class Desk(RuleBasedStateMachine):
             if case_id in held:
                 held.remove(case_id)
 
-    def _forget_ended_leases(self) -> None:
-        """Free what nobody reads any more and nobody needs to read."""
-        for case_id, case in self.cases.items():
-            if not case.wants_a_person and not self._is_leased(case_id):
-                self._free(case_id)
+    def _free_if_done(self, case_id: int) -> None:
+        if not self.cases[case_id].wants_a_person:
+            self._free(case_id)
 
     def _is_leased(self, case_id: int) -> bool:
         case = self.cases[case_id]
@@ -403,15 +396,20 @@ class Desk(RuleBasedStateMachine):
             and case_id not in self.held[who]
             and who not in case.rulings
             and (who, case_id, self.now.date()) not in self.skipped
-            and (case.human != HumanAnswer.SPLIT or self._settles(who))
+            and (case.human != HumanAnswer.SPLIT or _may_settle(who))
         )
-
-    def _settles(self, who: int) -> bool:
-        return list(PEOPLE.values())[who - 1] != Role.ANNOTATOR
 
     def _submission_id(self) -> str:
         self.submissions += 1
         return str(self.submissions)
+
+
+def _may_settle(who: int) -> bool:
+    return list(PEOPLE.values())[who - 1] != Role.ANNOTATOR
+
+
+def _pairs(by_annotator: Mapping[int, Collection[T]]) -> list[tuple[int, T]]:
+    return [(who, thing) for who, things in by_annotator.items() for thing in things]
 
 
 def _chosen(things: Collection[T], pick: int) -> T:

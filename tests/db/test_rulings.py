@@ -281,6 +281,70 @@ def test_settled_are_cases_whose_rulings_are_unanimous(
     assert _settled(desk) == ([(case_id, settled_as)] if settled_as else [])
 
 
+def test_a_correction_supersedes_and_the_case_stays_off_the_queue(
+    desk: sessionmaker[Session], add_case: AddCase
+) -> None:
+    case_id = add_case("one")
+    first = _rule(desk, case_id, Answer.IN_CONTEXT)
+    with write_session(desk) as session:
+        better = NewRuling("better", case_id, Answer.OUT_OF_CONTEXT, corrects=first.id, seconds=9.0)
+        made = rule(session, MARIA, better, NOW)
+        assert made.supersedes_id == first.id
+        assert rule(session, MARIA, better, NOW).id == made.id
+        assert [ruling.id for ruling in recent(session, MARIA)] == [made.id]
+        with pytest.raises(AlreadyRuledError):  # a second tab that still shows the first ruling
+            rule(session, MARIA, replace(better, submission_id="late"), NOW)
+        with pytest.raises(NothingToUndoError, match=f"corrected by ruling {made.id}"):
+            undo(session, MARIA, first.id, now=NOW)
+    assert _settled(desk) == [(case_id, Answer.OUT_OF_CONTEXT)]
+    assert _events(desk)[-1] == "correct"
+
+
+def test_nobody_corrects_a_colleagues_ruling(desk: sessionmaker[Session], add_case: AddCase) -> None:
+    case_id = add_case("one")
+    made = _rule(desk, case_id)
+    with write_session(desk) as session, pytest.raises(NothingToUndoError):
+        rule(session, TOM, NewRuling("b", case_id, Answer.UNSURE, corrects=made.id), NOW)
+
+
+def test_an_adjudicators_answer_settles_split_rulings_and_undoing_it_splits_them_again(
+    desk: sessionmaker[Session], add_case: AddCase
+) -> None:
+    case_id = add_case("one")
+    with write_session(desk) as session:
+        eve, ben, ada = (
+            ensure_annotator(session, name, role)
+            for name, role in (("eve", Role.ANNOTATOR), ("ben", Role.ANNOTATOR), ("ada", Role.ADJUDICATOR))
+        )
+    _rule(desk, case_id, Answer.IN_CONTEXT, eve)
+    _rule(desk, case_id, Answer.OUT_OF_CONTEXT, ben)
+    assert _settled(desk) == []
+    made = _rule(desk, case_id, Answer.OUT_OF_CONTEXT, ada)
+    assert made.settles
+    assert _settled(desk) == [(case_id, Answer.OUT_OF_CONTEXT)]
+    with write_session(desk) as session:
+        assert queued(session) == 0
+        other = NewRuling("other", case_id, Answer.IN_CONTEXT, corrects=made.id)
+        assert rule(session, ada, other, NOW).settles
+    assert _settled(desk) == [(case_id, Answer.IN_CONTEXT)]
+    with write_session(desk) as session:
+        undo(session, ada, now=NOW)
+        assert claim(session, ada, NOW, count=1) == [case_id]
+    assert _settled(desk) == []
+    assert "settle" in _events(desk)
+
+
+def test_a_first_opinion_of_an_adjudicator_is_a_ruling_like_any_other(
+    desk: sessionmaker[Session], add_case: AddCase
+) -> None:
+    with write_session(desk) as session:
+        ada = ensure_annotator(session, "ada", Role.ADJUDICATOR)
+    case_id = add_case("one")
+    assert not _rule(desk, case_id, Answer.IN_CONTEXT, ada).settles
+    _rule(desk, case_id, Answer.UNSURE)
+    assert _settled(desk) == []
+
+
 def test_rulings_of_today_are_counted_from_midnight_without_the_withdrawn(
     desk: sessionmaker[Session], add_case: AddCase
 ) -> None:

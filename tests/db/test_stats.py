@@ -98,5 +98,5 @@ def test_an_empty_desk_has_zeros_and_says_why_alpha_is_undefined(sessions: sessi
     assert (found["cases"], found["conflicts"]) == (0, {"total": 0, "open": 0, "settled": 0})
     assert found["by_gold"] == {"in_context": 0, "out_of_context": 0, "unknown": 0}
     assert found["teachers"] == []
-    none = {"krippendorff_alpha": None, "why": NOTHING_ANSWERED_TWICE, "pairs": []}
+    none: dict[str, object] = {"krippendorff_alpha": None, "why": NOTHING_ANSWERED_TWICE, "pairs": []}
     assert found["agreement"] == {**none, "annotators": none}

@@ -12,9 +12,10 @@ from db.models import Case, Image, Opinion, Queued
 from db.views import CaseView, case_views
 from db.vocabulary import Answer, Split, Verdict
 from ooc_app.desk import Desk
-from ooc_app.intake import importing, native
-from ooc_app.intake.importing import ImportFileError
-from ooc_app.intake.native import import_native
+from ooc_app.intake import importing, rows
+from ooc_app.intake.entries import ImportFileError, Source
+from ooc_app.intake.formats import import_file
+from ooc_app.intake.importing import ImportReport, Progress
 
 Picture = Callable[..., bytes]
 
@@ -27,6 +28,17 @@ def write(folder: Path, *lines: object, name: str = "cases.jsonl") -> Path:
             data = line if isinstance(line, bytes) else line if isinstance(line, str) else json.dumps(line)
             file.write((data if isinstance(data, bytes) else data.encode()) + b"\n")
     return path
+
+
+def import_native(
+    desk: Desk,
+    path: Path,
+    images_dir: Path | None = None,
+    split: Split | None = None,
+    name: str | None = None,
+    progress: Progress | None = None,
+) -> ImportReport:
+    return import_file(desk, "native", Source(path, split, dataset=name), images_dir, progress)
 
 
 def views(desk: Desk) -> list[CaseView]:
@@ -58,7 +70,7 @@ def test_a_csv_file_without_captions_is_named(desk: Desk, tmp_path: Path) -> Non
     with pytest.raises(ImportFileError, match="no column `caption`"):
         import_native(desk, write(tmp_path, "id,text", "1,A", name="cases.csv"))
     with pytest.raises(ImportFileError, match="no column `caption`"):
-        import_native(desk, write(tmp_path, name="empty.csv"))
+        import_native(desk, write(tmp_path, "", name="empty.csv"))
 
 
 @pytest.mark.parametrize(
@@ -105,9 +117,9 @@ def test_a_bad_line_is_reported_and_the_good_ones_are_in(
 def test_a_line_too_long_is_reported_without_being_held(
     desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(native, "LINE_MAX", 100)
+    monkeypatch.setattr(rows, "LINE_MAX", 100)
     report = import_native(desk, write(tmp_path, {"caption": "x" * 1_000}, {"caption": "good"}))
-    assert [(bad.line, bad.reason) for bad in report.bad] == [(1, "the line has more than 100 characters")]
+    assert [(bad.line, bad.reason) for bad in report.bad] == [(1, "the line has more than 100 bytes")]
     assert report.cases == 1
 
 
@@ -150,7 +162,7 @@ def test_a_case_whose_picture_is_missing_is_kept_counted_and_completed_later(
 ) -> None:
     path = write(tmp_path, {"id": 1, "caption": "A", "image": "a.jpg"}, {"id": 2, "caption": "B"})
     report = import_native(desk, path)
-    assert (report.cases, report.without_image, report.bad) == (2, 2, ())
+    assert (report.cases, report.without_image, report.bad) == (2, 2, [])
     assert [view.image_sha256 for view in views(desk)] == [None, None]
     (tmp_path / "a.jpg").write_bytes(picture())
     report = import_native(desk, path)
@@ -291,10 +303,10 @@ def test_progress_ends_at_the_whole_file(desk: Desk, tmp_path: Path) -> None:
 
 def test_the_real_photographs_come_in_once(desk: Desk, photographs: Path) -> None:
     first = import_native(desk, photographs, name="documerica")
-    assert (first.cases, first.opinions, first.without_image, first.bad) == (74, 0, 0, ())
+    assert (first.cases, first.opinions, first.without_image, first.bad) == (74, 0, 0, [])
     assert count(desk, Image) == 37
     second = import_native(desk, photographs, name="documerica")
-    assert (second.cases, second.unchanged, second.differing, second.bad) == (0, 74, 0, ())
+    assert (second.cases, second.unchanged, second.differing, second.bad) == (0, 74, 0, [])
     assert (count(desk, Case), count(desk, Image)) == (74, 37)
     stored = [path for path in desk.images_dir.rglob("*") if path.is_file()]
     assert len(stored) == 37

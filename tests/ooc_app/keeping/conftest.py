@@ -40,8 +40,13 @@ def rule_next(desk: Desk, person: Person, submission_id: str) -> None:
     """Rule on the next case."""
     now = datetime.now(UTC)
     with write_session(desk.sessions) as session:
-        case_id = claim(session, person.id, now, count=1)[0]
-        rule(session, person.id, NewRuling(submission_id, case_id, Answer.IN_CONTEXT, seconds=3.0), now)
+        case_id = claim(session, person.annotator_id, now, count=1)[0]
+        rule(
+            session,
+            person.annotator_id,
+            NewRuling(submission_id, case_id, Answer.IN_CONTEXT, seconds=3.0),
+            now,
+        )
 
 
 def pictures(desk: Desk) -> list[Path]:
@@ -59,9 +64,7 @@ def add_run(used_desk: Desk) -> AddRun:
         for picture in pictures(used_desk):
             sha256 = f"{picture.parent.name}{picture.name}"
             assert stored_path(sha256, used_desk.images_dir) == picture
-            (folder.path / "images" / f"{sha256}.jpg").hardlink_to(
-                shown_copy(sha256, used_desk.images_dir)
-            )
+            (folder.path / "images" / f"{sha256}.jpg").hardlink_to(shown_copy(sha256, used_desk.images_dir))
         counts = {"rulings": 1, "training_cases": 4}
         folder.config_path.write_text("{}")
         (folder.path / "sft.jsonl").write_text('{"a": 1}\n')

@@ -37,24 +37,32 @@ def test_a_link_that_leads_nowhere_counts_as_there(tmp_path: Path) -> None:
 
 
 def test_a_folder_in_no_folder_is_refused_so_that_an_unplugged_disk_is_noticed(tmp_path: Path) -> None:
-    with pytest.raises(KeepingError, match="There is no folder .*usb"), appearing(tmp_path / "usb" / "new"):
+    with pytest.raises(KeepingError, match=r"There is no folder .*usb"), appearing(tmp_path / "usb" / "new"):
         pytest.fail("the block must not begin")
 
 
 def test_an_exception_and_an_interrupt_leave_nothing(tmp_path: Path) -> None:
-    for error in (ValueError, KeyboardInterrupt):
-        with pytest.raises(error), appearing(tmp_path / "new") as folder:
+    def write(error: type[BaseException]) -> None:
+        with appearing(tmp_path / "new") as folder:
             (folder / "inner").mkdir()
             (folder / "inner" / "file").write_text("half")
             raise error
+
+    for error in (ValueError, KeyboardInterrupt):
+        with pytest.raises(error):
+            write(error)
         assert list(tmp_path.iterdir()) == []
 
 
 def test_a_path_taken_meanwhile_is_left_as_it_is(tmp_path: Path) -> None:
-    with pytest.raises(OSError, match="not empty"), appearing(tmp_path / "new") as folder:
-        (folder / "ours").write_text("")
-        (tmp_path / "new").mkdir()
-        (tmp_path / "new" / "theirs").write_text("")
+    def write() -> None:
+        with appearing(tmp_path / "new") as folder:
+            (folder / "ours").write_text("")
+            (tmp_path / "new").mkdir()
+            (tmp_path / "new" / "theirs").write_text("")
+
+    with pytest.raises(OSError, match="not empty"):
+        write()
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["theirs"]
 
 

@@ -1,0 +1,1 @@
+"""How cases go out: one exporter per format."""
