@@ -1,8 +1,9 @@
 """OOC Desk: open the data folder, build the page, launch.
 
-    python app.py [--data DIR] [--host H] [--port P] [--mode desk|demo] [--empty]
+    python app.py [--data DIR] [--host H] [--name NAME] [--port P] [--mode desk|demo] [--empty]
 
-A data folder that is missing is created with the demo desk in it, or without it with `--empty`.
+A data folder that is missing is created with the demo desk in it, or without it with `--empty`. A desk
+on which nobody has to sign in listens on this machine only.
 """
 
 import argparse
@@ -11,6 +12,10 @@ import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ooc_app.desk import Desk
 
 
 def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -22,6 +27,12 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--host", default="0.0.0.0" if on_spaces else "127.0.0.1", help="address to listen on"
+    )
+    parser.add_argument(
+        "--name",
+        action="append",
+        default=[],
+        help="a name that people reach the desk by, such as desk.newsroom.example; may be given again",
     )
     parser.add_argument("--port", type=int, default=int(os.environ.get("GRADIO_SERVER_PORT", "7860")))
     parser.add_argument("--mode", choices=("desk", "demo"), default="demo" if on_spaces else "desk")
@@ -41,6 +52,18 @@ def port_is_free(host: str, port: int) -> bool:
         except OSError:
             return False
     return True
+
+
+def refusal(desk: "Desk", host: str) -> str | None:
+    """Say why the page may not listen on a host; None where it may."""
+    from ooc_app.auth import is_loopback, signs_in
+
+    if desk.mode == "demo" or is_loopback(host) or signs_in(desk):
+        return None
+    return (
+        f"Nobody has to sign in to this desk, so it does not listen on {host}: add an editor first with "
+        f"`python -m ooc_app people add NAME --role editor --data {desk.data_dir}`, or leave out --host."
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -64,12 +87,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (OSError, SettingsError) as error:
         print(error, file=sys.stderr)
         return 1
+    if refused := refusal(desk, given.host):
+        print(refused, file=sys.stderr)
+        desk.close()
+        return 1
     if demo.is_unfinished(desk):
         demo.draw_in_background(desk)
     print(f"OOC Desk: http://{given.host}:{given.port}  data in {given.data.resolve()}", flush=True)
     try:
         page = build_page(desk)
-        page.launch(server_name=given.host, server_port=given.port, **launch_options(desk))
+        options = launch_options(desk, given.host, given.name)
+        page.launch(server_name=given.host, server_port=given.port, **options)
     except OSError as error:
         print(taken if "port" in str(error).lower() else error, file=sys.stderr)
         return 1

@@ -31,7 +31,7 @@ function showSignedOut() {
   told.setAttribute("role", "alert");
   const way = make("a", "", "sign in");
   way.href = "login" + (/^\?[^\s\\]*$/.test(location.search) ? "?then=" + encodeURIComponent(location.search) : "");
-  told.append("You are signed out; what you ruled is kept here: ", way);
+  told.append("You are signed out: ", way);
   place.replaceChildren(told);
 }
 

@@ -16,7 +16,7 @@ import httpx
 
 from benchmarks.report import percentile
 
-SECONDS_TO_SIT: Final = 300  # all of them; the slowest tool takes seconds for each
+SECONDS_TO_SIT: Final = 300  # all of them together; the slowest tool takes seconds for each
 SECONDS_TO_ANSWER: Final = 120
 Loop = Callable[[], str]
 
@@ -39,6 +39,10 @@ class NothingLeftError(Exception):
 class Seat(Protocol):
     """Someone who can sit down at a tool; it is sent to another process."""
 
+    @property
+    def number(self) -> int:
+        """Which of the people it is."""
+
     def sit(self) -> Loop:
         """Sign in and fetch an item; the loop answers it, fetches the next, returns what it answered."""
 
@@ -47,6 +51,7 @@ class Seat(Protocol):
 class Account:
     """What one person did."""
 
+    number: int
     seconds: tuple[float, ...]  # of each loop that worked
     items: tuple[str, ...]  # answered, and the tool said so
     failed: int
@@ -165,4 +170,5 @@ def _work_alone(seat: Seat, ready: _Barrier, most: float, loops: int | None) -> 
         items.append(item)
         seconds.append(time.perf_counter() - now)
         now = time.perf_counter()
-    return Account(tuple(seconds), tuple(items), failed, tuple(reasons[:3]), time.perf_counter() - began)
+    wall = time.perf_counter() - began
+    return Account(seat.number, tuple(seconds), tuple(items), failed, tuple(reasons[:3]), wall)

@@ -24,7 +24,7 @@ from typing import Any, Final
 
 import httpx
 
-from benchmarks.clients import Loop, NothingLeftError, browser, checked, looping
+from benchmarks.clients import Loop, NothingLeftError, Together, browser, checked, looping
 from benchmarks.desk_cases import read_cases
 from benchmarks.processes import free_port, server
 from benchmarks.side_by_side import PEOPLE, Exported, Package
@@ -119,6 +119,10 @@ class OpenDoccano:
     def seat(self, number: int, way: str) -> "DoccanoSeat":
         """The seat of a person, who begins at the first page as everybody does."""
         return DoccanoSeat(self.url, self.project, self.category, number, way)
+
+    def beyond_wanted(self, together: Together) -> int:
+        """One answer is wanted of each item."""
+        return together.shared_items
 
     def export(self) -> Exported:
         """Export all examples as JSON lines."""

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import httpx
 
-from benchmarks.clients import Loop, NothingLeftError, browser, checked, looping
+from benchmarks.clients import Loop, NothingLeftError, Together, browser, checked, looping
 from benchmarks.desk_cases import TEACHERS, read_cases
 from benchmarks.processes import free_port, server
 from benchmarks.side_by_side import PEOPLE, Exported, Package
@@ -94,6 +94,10 @@ class OpenLabelStudio:
     def seat(self, number: int, way: str) -> "LabelStudioSeat":
         """The seat of a person."""
         return LabelStudioSeat(self.url, self.project, number)
+
+    def beyond_wanted(self, together: Together) -> int:
+        """One answer is wanted of each item."""
+        return together.shared_items
 
     def export(self) -> Exported:
         """Export all tasks as JSON."""

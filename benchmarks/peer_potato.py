@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks.clients import Loop, LoopFailedError, NothingLeftError, browser, checked, looping
+from benchmarks.clients import Loop, LoopFailedError, NothingLeftError, Together, browser, checked, looping
 from benchmarks.desk_cases import TEACHERS, read_cases
 from benchmarks.processes import free_port, server
 from benchmarks.side_by_side import PEOPLE, Exported, Package
@@ -80,6 +80,10 @@ class OpenPotato:
         if way != self.way:
             self._start(way)
         return PotatoSeat(self.url, number)
+
+    def beyond_wanted(self, together: Together) -> int:
+        """One answer is wanted of each item."""
+        return together.shared_items
 
     def export(self) -> Exported:
         """Export the answers as JSON lines, which is all that it exports of a text."""

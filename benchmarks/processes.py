@@ -103,13 +103,26 @@ def _tail(log: Path) -> str:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a process and all it has started, gently first."""
     for signal_number in (signal.SIGTERM, signal.SIGKILL):
-        try:
-            os.killpg(process.pid, signal_number)
-        except ProcessLookupError:
-            break
-        try:
-            process.wait(SECONDS_TO_END)
-        except subprocess.TimeoutExpired:
-            continue
+        if _reached(process.pid, signal_number) and _is_over(process):
+            return
     process.wait()
+
+
+def _is_over(process: subprocess.Popen[bytes]) -> bool:
+    until = time.monotonic() + SECONDS_TO_END
+    while time.monotonic() < until:
+        if process.poll() is not None and not _reached(process.pid, 0):
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def _reached(group: int, signal_number: int) -> bool:
+    """Send a signal to a group of processes; tell whether it has any."""
+    try:
+        os.killpg(group, signal_number)
+    except ProcessLookupError:
+        return False
+    return True

@@ -120,8 +120,8 @@ def page(
     if not ids and cursor is not None:
         back = cursor + 1 if newer else cursor - 1  # so that the way back has the case at the cursor, too
     if newer:
-        return Page(_rows(session, ids[::-1]), older=back, newer=onward, is_cut=is_cut)
-    return Page(_rows(session, ids), onward, newer=None if cursor is None else back, is_cut=is_cut)
+        return Page(rows(session, ids[::-1]), older=back, newer=onward, is_cut=is_cut)
+    return Page(rows(session, ids), onward, newer=None if cursor is None else back, is_cut=is_cut)
 
 
 def count(session: Session, wanted: Wanted, *, effort: Effort = EFFORT) -> Count:
@@ -139,6 +139,18 @@ def count(session: Session, wanted: Wanted, *, effort: Effort = EFFORT) -> Count
         if found >= effort.counted:
             break
     return Count(found) if onward is None else Count(min(found, effort.counted), is_least=True)
+
+
+def rows(session: Session, ids: Sequence[int]) -> tuple[CaseRow, ...]:
+    """Return these cases as a list shows them, in the order of `ids`."""
+    columns = (
+        Case.id, Case.dataset, Case.external_id, Case.image_sha256, Case.caption, Case.source, Case.date,
+        Case.place, Case.kind_id, Case.created_at,
+    )  # fmt: skip
+    found = session.execute(sa.select(*columns).where(Case.id.in_(ids))).all()
+    traits = {kind_id: one for kind_id, one, _ in all_kinds(session)} if found else {}
+    listed = {row.id: CaseRow(*row[:8], traits[row.kind_id], row.created_at) for row in found}
+    return tuple(listed[case_id] for case_id in ids)
 
 
 def sources(session: Session, limit: int = 200) -> list[tuple[str, int]]:
@@ -309,16 +321,3 @@ def _narrowed(session: Session, wanted: Wanted, ids: Sequence[int]) -> list[sa.S
         query, column = matches
         selects.append(query.where(column.in_(ids)))
     return selects
-
-
-def _rows(session: Session, ids: Sequence[int]) -> tuple[CaseRow, ...]:
-    columns = (
-        Case.id, Case.dataset, Case.external_id, Case.image_sha256, Case.caption, Case.source, Case.date,
-        Case.place, Case.kind_id, Case.created_at,
-    )  # fmt: skip
-    traits = {kind_id: one for kind_id, one, _ in all_kinds(session)} if ids else {}
-    rows = {
-        row.id: CaseRow(*row[:8], traits[row.kind_id], row.created_at)
-        for row in session.execute(sa.select(*columns).where(Case.id.in_(ids)))
-    }
-    return tuple(rows[case_id] for case_id in ids)

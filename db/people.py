@@ -90,9 +90,17 @@ def account(session: Session, annotator_id: int) -> Account | None:
 
 def account_named(session: Session, name: str) -> Account | None:
     """Return the person whom people mean by a name, however they type it."""
-    alike = [one for one in accounts(session) if _key(one.name) == _key(name)]
+    alike = [one for one in accounts(session) if comparable(one.name) == comparable(name)]
     exact = [one for one in alike if one.name == name]
     return next(iter(exact + alike), None)
+
+
+def known(session: Session, name: str) -> Account:
+    """Return somebody by name. Raises UnknownPersonError."""
+    found = account_named(session, name)
+    if found is None:
+        raise UnknownPersonError(f"There is nobody named {name!r} on this desk; see `people list`.")
+    return found
 
 
 def local_account(session: Session, name: str) -> tuple[Account | None, bool]:
@@ -108,16 +116,23 @@ def asks_to_sign_in(session: Session) -> bool:
     return bool(session.scalar(sa.select(_somebody_may_sign_in())))
 
 
+def new_name(session: Session, name: str) -> str:
+    """Return the name as it is kept for somebody new. Raises WrongNameError or NameTakenError."""
+    kept = proper_name(name)
+    taken = account_named(session, kept)
+    if taken is not None:
+        closed = "" if taken.active else ", but closed"
+        raise NameTakenError(
+            f"{taken.name} is here already{closed}: give them a new password, or take another name."
+        )
+    return kept
+
+
 def add_person(
     session: Session, by: int | None, name: str, role: Role, password_hash: str, now: datetime
 ) -> Account:
     """Add somebody who may sign in. Raises WrongNameError or NameTakenError."""
-    kept = proper_name(name)
-    if (known := account_named(session, kept)) is not None:
-        closed = "" if known.active else ", but closed"
-        raise NameTakenError(
-            f"{known.name} is here already{closed}: give them a new password, or take another name."
-        )
+    kept = new_name(session, name)
     annotator = Annotator(name=kept, role=role, password_hash=password_hash)
     session.add(annotator)
     session.flush()
@@ -128,23 +143,23 @@ def add_person(
 
 def set_role(session: Session, by: int | None, name: str, role: Role, now: datetime) -> Account:
     """Give somebody another role, from their next request on. Raises PersonError."""
-    known = _known(session, name)
-    if known.role == role:
-        return known
-    _keep_an_editor(session, known)
-    _change(session, known, role=role)
-    _say(session, by, "set_role", known, now, role=role, before=known.role)
-    return known._replace(role=role)
+    found = known(session, name)
+    if found.role == role:
+        return found
+    _keep_an_editor(session, found)
+    _change(session, found, role=role)
+    _say(session, by, "set_role", found, now, role=role, before=found.role)
+    return found._replace(role=role)
 
 
 def set_password(session: Session, by: int | None, name: str, password_hash: str, now: datetime) -> Account:
     """Give somebody another password, which ends every sign-in of theirs. Raises PersonError."""
-    known = _known(session, name)
-    if known.scripted:
-        raise PersonError(f"{known.name} is the demo's script and signs in nowhere.")
-    _change(session, known, password_hash=password_hash)
-    _say(session, by, "set_password", known, now)
-    return known._replace(password_hash=password_hash)
+    found = known(session, name)
+    if found.scripted:
+        raise PersonError(f"{found.name} is the demo's script and signs in nowhere.")
+    _change(session, found, password_hash=password_hash)
+    _say(session, by, "set_password", found, now)
+    return found._replace(password_hash=password_hash)
 
 
 def close_person(session: Session, by: int | None, name: str, now: datetime) -> Account:
@@ -152,24 +167,24 @@ def close_person(session: Session, by: int | None, name: str, now: datetime) -> 
 
     Raises PersonError, and does nothing where they are closed already.
     """
-    known = _known(session, name)
-    if not known.active:
-        return known
-    _keep_somebody(session, known)
-    _keep_an_editor(session, known)
-    _end_sign_ins(session, known, active=False)
-    _say(session, by, "close_person", known, now)
-    return known._replace(active=False)
+    found = known(session, name)
+    if not found.active:
+        return found
+    _keep_somebody(session, found)
+    _keep_an_editor(session, found)
+    _end_sign_ins(session, found, active=False)
+    _say(session, by, "close_person", found, now)
+    return found._replace(active=False)
 
 
 def open_person(session: Session, by: int | None, name: str, now: datetime) -> Account:
     """Let somebody sign in again, anew. Raises PersonError, and does nothing where they are open."""
-    known = _known(session, name)
-    if known.active:
-        return known
-    _change(session, known, active=True)
-    _say(session, by, "open_person", known, now)
-    return known._replace(active=True)
+    found = known(session, name)
+    if found.active:
+        return found
+    _change(session, found, active=True)
+    _say(session, by, "open_person", found, now)
+    return found._replace(active=True)
 
 
 def sign_in(session: Session, annotator_id: int, now: datetime) -> Account | None:
@@ -187,13 +202,6 @@ def sign_out(session: Session, annotator_id: int, now: datetime) -> None:
     if found is not None:
         _end_sign_ins(session, found)
         _say(session, found.id, "sign_out", found, now)
-
-
-def _known(session: Session, name: str) -> Account:
-    found = account_named(session, name)
-    if found is None:
-        raise UnknownPersonError(f"There is nobody named {name!r} on this desk; see `people list`.")
-    return found
 
 
 def _keep_somebody(session: Session, leaving: Account) -> None:
@@ -228,21 +236,19 @@ def _change(session: Session, found: Account, **values: Any) -> None:
     session.execute(sa.update(Annotator).where(Annotator.id == found.id).values(**values))
 
 
-def _say(
-    session: Session, by: int | None, action: str, whom: Account, now: datetime, **detail: Any
-) -> None:
+def _say(session: Session, by: int | None, action: str, whom: Account, now: datetime, **detail: Any) -> None:
     told = {"person": whom.name, "annotator": whom.id, **detail}
     session.add(Event(at=now, annotator_id=by, action=action, detail=told))
     session.flush()
 
 
-def _key(name: str) -> str:
-    """What two names have in common that nobody could tell apart."""
+def comparable(name: str) -> str:
+    """Return what two names have in common that nobody could tell apart."""
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
     return " ".join("".join(one for one in folded if unicodedata.category(one) != "Cf").split())
 
 
-def _accounts() -> sa.Select[Any]:
+def _accounts() -> sa.Select[int, str, Role, bool, bool, str | None]:
     return sa.select(
         Annotator.id,
         Annotator.name,
@@ -254,12 +260,12 @@ def _accounts() -> sa.Select[Any]:
 
 
 @cache
-def _by_id() -> sa.Select[Any]:
+def _by_id() -> sa.Select[int, str, Role, bool, bool, str | None]:
     return _accounts().where(Annotator.id == sa.bindparam("annotator_id", type_=sa.Integer))
 
 
 @cache
-def _local() -> sa.Select[Any]:
+def _local() -> sa.Select[int, str, Role, bool, bool, str | None, bool]:
     named = _accounts().where(Annotator.name == sa.bindparam("name", type_=sa.String))
     return named.add_columns(_somebody_may_sign_in())
 

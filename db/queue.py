@@ -40,6 +40,13 @@ def queued(session: Session) -> int:
     return session.scalar(sa.select(sa.func.count()).select_from(Queued)) or 0
 
 
+def waiting_for(session: Session, annotator_id: int) -> int:
+    """Count the cases that this annotator may be asked about, now or once a colleague lets go of them."""
+    mine = _buckets().with_only_columns(Bucket.id).order_by(None)
+    counted = sa.select(sa.func.count()).select_from(Queued).where(Queued.bucket_id.in_(mine))
+    return session.scalar(counted, {"annotator_id": annotator_id}) or 0
+
+
 def waiting(session: Session) -> dict[QueueReason, int]:
     """Count the cases that want a person by why they do; it reads the whole queue."""
     counted = sa.select(Bucket.why, sa.func.count()).join(Queued, Queued.bucket_id == Bucket.id)

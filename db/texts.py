@@ -29,8 +29,10 @@ def index(session: Session, texts: Iterable[tuple[int, Sequence[str | None]]]) -
         statement = "INSERT INTO case_texts (rowid, words) VALUES (?, ?)"
         session.connection().exec_driver_sql(statement, rows)
         return
+    # PostgreSQL's parser would take an address, a number or a tag for one word, and search for its parts
+    plain = [{"id": case_id, "words": " ".join(_WORD.findall(said))} for case_id, said in rows]
     statement = "INSERT INTO case_texts (case_id, words) VALUES (:id, to_tsvector('simple', :words))"
-    session.execute(sa.text(statement), [{"id": case_id, "words": said} for case_id, said in rows])
+    session.execute(sa.text(statement), plain)
 
 
 def index_again(

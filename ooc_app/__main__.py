@@ -16,7 +16,7 @@ from ooc_app.commands import checking, distilling, figures, importing, queueing
 from ooc_app.commands.terminal import DeskCommand, FolderCommand, UsageError
 from ooc_app.desk import DataFolderError, SettingsError, open_desk
 from ooc_app.intake.images import ImageRefusedError
-from ooc_app.intake.importing import ImportFileError
+from ooc_app.intake.entries import ImportFileError
 from ooc_app.serving import ServingError
 from training.config import ConfigError
 from training.state import RunFolderError

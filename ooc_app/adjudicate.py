@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 
 from db.engine import write_session
 from db.models import Case, Ruling
-from db.queue import claim, skip
+from db.queue import claim, skip, waiting
 from db.rulings import (
     AlreadyRuledError,
     HeldOutCaseError,
@@ -32,7 +32,7 @@ from db.rulings import (
     undo,
 )
 from db.views import UnknownCaseError, case_view, case_views
-from db.vocabulary import Answer, Element, Role
+from db.vocabulary import Answer, Element, QueueReason, Role
 from ooc_app import demo, render
 from ooc_app.auth import Asker, NotAllowedError, Person, now, require
 from ooc_app.blind import blind_order, given_answer, revealed, shown_case
@@ -160,10 +160,14 @@ def empty_state(desk: Desk) -> dict[str, Any]:
         }
     with desk.sessions() as session:
         has_cases = session.scalar(select(Case.id).limit(1)) is not None
+        second_opinions = waiting(session).get(QueueReason.SECOND_OPINION, 0)
     if not has_cases:
         way = "Bring cases in with: python -m ooc_app import native PATH"
         return {"title": "This desk has no cases yet", "way": way, "poll": True}
     way = "Every conflict you may rule on has its ruling, or a colleague holds it. Go on in Distil."
+    if second_opinions:
+        waits = render.counted(second_opinions, "case waits", "cases wait")
+        way = f"{waits} for a second person's ruling. {way}"
     return {"title": "Nothing left to rule on", "way": way, "poll": False}
 
 
@@ -204,8 +208,10 @@ def _seconds(payload: Mapping[str, Any]) -> float:
 
 
 def _new_ruling(session: Session, person: Person, said: Said) -> NewRuling:
-    case = case_view(session, said.case_id)
-    chosen = [opinion for _, token, opinion in blind_order(case, person.annotator_id) if token == said.best]
+    chosen = []
+    if said.best:
+        order = blind_order(case_view(session, said.case_id), person.annotator_id)
+        chosen = [opinion for _, token, opinion in order if token == said.best]
     return NewRuling(
         submission_id=said.submission_id,
         case_id=said.case_id,

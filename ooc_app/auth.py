@@ -82,7 +82,9 @@ def person_asking(desk: Desk, request: Asker) -> Person:
     Nothing is remembered between requests, so that a changed role and a closed account hold at once.
     """
     if is_foreign(request):
-        raise NotAllowedError("Another site's page asked for this, not a page of this desk; open the desk itself.")
+        raise NotAllowedError(
+            "Another site's page asked for this, not a page of this desk; open the desk itself."
+        )
     token, secret = _carried(desk, request)
     number = claimed_by(token)
     with desk.sessions() as session:
@@ -162,6 +164,12 @@ def local_person(desk: Desk) -> Person:
         with write_session(desk.sessions) as session:
             row = session.get_one(Annotator, ensure_annotator(session, name, Role.EDITOR))
     return Person(row.id, row.name, row.role)
+
+
+def signs_in(desk: Desk) -> bool:
+    """Tell whether people of this desk have to sign in."""
+    with desk.sessions() as session:
+        return people.asks_to_sign_in(session)
 
 
 def is_loopback(host: str) -> bool:

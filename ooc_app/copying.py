@@ -82,24 +82,20 @@ def copy_database(source: sa.Engine, target: sa.Engine, progress: Progress | Non
     reached. The target is then as it was.
     """
     is_current(target)
-    with source.connect() as old, write_connection(target) as new:
+    with write_connection(target) as new:
         _refuse_strangers(new)
         bring_up(new)
         _refuse_rows(new)
-        newest = _newest(old)
-        rows = {table.name: _count(old, table) for table in metadata.sorted_tables}
-        count = _Count(2 * sum(rows.values()) + rows[Case.__tablename__], progress)
-        read = {table.name: _copy_table(old, new, table, count) for table in metadata.sorted_tables}
+        with source.connect() as old:
+            newest = _newest(old)
+            rows = {table.name: _count(old, table) for table in metadata.sorted_tables}
+            count = _Count(2 * sum(rows.values()) + rows[Case.__tablename__], progress)
+            read = {table.name: _copy_table(old, new, table, count) for table in metadata.sorted_tables}
         _index_texts(new, count)
         for table in metadata.sorted_tables:
-            written = Contents()
-            for _ in written.passed(_rows(new, table, count)):
-                continue
-            if written != read[table.name]:
-                raise CopyError(
-                    f"The table {table.name} of {where(target.url)} came out differently "
-                    f"({written.rows:,} of {read[table.name].rows:,} rows); nothing was kept there."
-                )
+            _compare(new, table, read[table.name], count)
+        if new.dialect.name == "postgresql":
+            new.exec_driver_sql(f"ANALYZE {', '.join(read)}")  # else the first hour's plans are guesses
         with source.connect() as now:
             _refuse_changes(newest, _newest(now))
     return Copied({name: contents.rows for name, contents in read.items()})
@@ -153,6 +149,18 @@ def _copy_table(old: sa.Connection, new: sa.Connection, table: sa.Table, count: 
     else:
         _write(new, table, rows)
     return contents
+
+
+def _compare(new: sa.Connection, table: sa.Table, read: Contents, count: _Count) -> None:
+    """Read a table again. Raises CopyError where it does not hold what was read from the old one."""
+    written = Contents()
+    for _ in written.passed(_rows(new, table, count)):
+        continue
+    if written != read:
+        raise CopyError(
+            f"The table {table.name} of {where(new.engine.url)} came out differently "
+            f"({written.rows:,} of {read.rows:,} rows); nothing was kept there."
+        )
 
 
 def _rows(connection: sa.Connection, table: sa.Table, count: _Count) -> Iterator[Row]:

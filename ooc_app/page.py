@@ -1,9 +1,11 @@
 """Build the page: the tabs in order, the frame around them, and how it is launched.
 
 Pictures are served by one route, `desk/images/SHA256`, which hands out the shown copy and nothing
-else of the data folder; Gradio's own file route is given no path.
+else of the data folder; Gradio's own file route is given no path. All of it stands behind the door
+(`sign_in.py`), except on a demo page, which shows nothing of the desk.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,12 +15,12 @@ from fastapi.responses import FileResponse
 from fastapi.routing import APIRoute
 
 from ooc_app.adjudicate import build_adjudicate
-from ooc_app.auth import is_local
 from ooc_app.check import build_check
 from ooc_app.desk import Desk
 from ooc_app.distil import build_distil
 from ooc_app.intake.images import ImageRefusedError, UnknownImageError, shown_copy
 from ooc_app.serving import Serving
+from ooc_app.sign_in import Door, known_names
 from ooc_app.theme import ASSETS, colour_properties, desk_theme
 
 UPLOAD_MAX: Final = "40mb"  # what the image door takes at most
@@ -38,7 +40,7 @@ def build_page(desk: Desk, serving: Serving | None = None) -> gr.Blocks:
         delete_cache=(CACHE_SECONDS, CACHE_SECONDS),
     ) as page:
         gr.HTML("<h1>OOC Desk</h1>", elem_id="desk-brand", apply_default_css=False)
-        gr.HTML('<div id="desk-progress"></div>', elem_id="desk-progress-line", apply_default_css=False)
+        _head_line(desk)
         with gr.Tabs(elem_id="desk-tabs"):
             if desk.mode == "desk":
                 with gr.Tab("Adjudicate", id="adjudicate"):
@@ -53,13 +55,25 @@ def build_page(desk: Desk, serving: Serving | None = None) -> gr.Blocks:
     return page  # type: ignore[no-any-return]
 
 
-def launch_options(desk: Desk) -> dict[str, Any]:
-    """How the page is launched: look, limits, and nothing kept in the browser or sent elsewhere."""
+def _head_line(desk: Desk) -> None:
+    """The right of the page head: how far the desk is, and who is at it."""
+    gr.HTML(
+        '<div id="desk-progress"></div><div id="desk-account"></div>',
+        js_on_load=(ASSETS / "account.js").read_text(encoding="utf-8") if desk.mode == "desk" else None,
+        elem_id="desk-progress-line",
+        apply_default_css=False,
+    )
+
+
+def launch_options(desk: Desk, host: str = "127.0.0.1", names: Iterable[str] = ()) -> dict[str, Any]:
+    """How the page is launched: look, limits, the door, and nothing kept in the browser or sent elsewhere.
+
+    `names` are those people reach the desk by, besides the `host` it listens on and the machine's own.
+    """
     return {
         "theme": desk_theme(),
         "css": colour_properties(),
-        "css_paths": [ASSETS / "desk.css"],
-        "app_kwargs": {"routes": [picture_route(desk)]},
+        "css_paths": [ASSETS / "desk.css", ASSETS / "account.css"],
         "max_file_size": UPLOAD_MAX,
         "run_history": False,
         "enable_monitoring": False,
@@ -67,15 +81,25 @@ def launch_options(desk: Desk) -> dict[str, Any]:
         "ssr_mode": False,
         "share": False,
         "quiet": True,
+        **(_behind_the_door(desk, Door(desk, known_names(host, names))) if desk.mode == "desk" else {}),
     }
 
 
-def picture_route(desk: Desk) -> APIRoute:
-    """The route of the shown copies; a copy never changes, so a browser may keep it."""
+def _behind_the_door(desk: Desk, door: Door) -> dict[str, Any]:
+    return {
+        "auth_dependency": door.name_of,
+        "app_kwargs": {
+            "routes": [*door.routes(), picture_route(desk, door)],
+            "exception_handlers": door.exception_handlers(),
+        },
+    }
+
+
+def picture_route(desk: Desk, door: Door) -> APIRoute:
+    """The route of the shown copies; a copy never changes, so a browser may keep it for its person."""
 
     def picture(sha256: str, request: Request) -> FileResponse:
-        if not is_local(request):
-            raise HTTPException(403, "Pictures are shown only on the machine the desk runs on.")
+        person = door.person(request)
         try:
             path: Path = shown_copy(sha256, desk.images_dir)
         except UnknownImageError as unknown:
@@ -86,6 +110,8 @@ def picture_route(desk: Desk) -> APIRoute:
             "Cache-Control": "private, max-age=31536000, immutable",
             "X-Content-Type-Options": "nosniff",
         }
+        if person.signed_in:
+            headers["Vary"] = "Cookie"  # the next one at this browser is not served from what it kept
         return FileResponse(path, media_type="image/jpeg", headers=headers)
 
     return APIRoute("/desk/images/{sha256}", picture, methods=["GET"], include_in_schema=False)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from db.kinds import all_kinds
-from db.queue import queued
+from db.queue import waiting_for
 from db.rulings import rulings_today
 from db.vocabulary import Split
 from ooc_app.desk import Desk
@@ -24,7 +24,7 @@ REST = 20
 class Progress:
     """How far the desk is, and what one person did of it."""
 
-    left: int  # cases that want a person
+    left: int  # cases that want this person, or a colleague just as well
     today: int  # rulings this person made since midnight UTC and did not withdraw
     rulings: int  # current rulings, everybody's
     training_cases: int  # cases of the train split that have their picture
@@ -59,7 +59,7 @@ class ProgressBoard:
             kinds = [(traits, cases) for _, traits, cases in all_kinds(session)]
             usable = (cases for traits, cases in kinds if traits.split == Split.TRAIN and traits.has_image)
             return Progress(
-                left=self._count("left", lambda: queued(session)),
+                left=self._count(f"left {annotator_id}", lambda: waiting_for(session, annotator_id)),
                 today=rulings_today(session, annotator_id, now),
                 rulings=sum(cases * traits.rulings for traits, cases in kinds),
                 training_cases=sum(usable),

@@ -123,10 +123,11 @@ def nothing_good(good: int, bad: int) -> int:
 
 def import_summary(report: ImportReport, *, dry_run: bool) -> str:
     """Say in a few lines what an import did."""
+    names = ", ".join(sorted(report.by_dataset)) or report.dataset
     lines = [
-        f"{report.dataset}: {report.cases} new cases, {report.opinions} new opinions, "
-        f"{report.unchanged} unchanged, {report.completed} completed, {report.differing} differing and "
-        f"left as they were, {report.without_image} without image, {report.bad_count} bad.",
+        f"{names}: {report.cases} new cases, {report.opinions} new opinions, {report.unchanged} unchanged, "
+        f"{report.completed} completed, {report.differing} differing and left as they were, "
+        f"{report.without_image} without image, {report.bad_count} bad.",
         f"gold: {counted(report.by_gold)}; split: {counted(report.by_split)}",
         *(f"left out: {count}, {reason}" for reason, count in report.left_out.items()),
     ]

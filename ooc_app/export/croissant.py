@@ -36,6 +36,7 @@ _CONTEXT: Final[dict[str, Any]] = {
 
 def croissant(told: Told) -> str:
     """Write the whole of croissant.json."""
+    today = datetime.now(UTC).date().isoformat()
     described = {
         "@context": _CONTEXT,
         "@type": "sc:Dataset",
@@ -43,7 +44,9 @@ def croissant(told: Told) -> str:
         "name": "ooc-desk-export",
         "description": f"{TITLE}: {told.cases.total()} cases, with verdicts in context or out of context.",
         "keywords": ["news", "misinformation", "out-of-context"],
-        "datePublished": datetime.now(UTC).date().isoformat(),
+        "license": "Those of the sources of pictures and captions; none is given here.",
+        "citeAs": f"Cases exported from OOC Desk on {today}.",
+        "datePublished": today,
         "version": "1.0.0",
         "distribution": [
             {

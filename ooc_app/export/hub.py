@@ -25,8 +25,10 @@ from ooc_app.export.native import native_case
 if TYPE_CHECKING:
     import pyarrow
 
-ROW_GROUP_MAX: Final = 1_000  # rows
+AT_ONCE: Final = 1_000  # rows turned to columns in one go
+ROW_GROUP_MAX: Final = 10_000  # rows; a file remembers something of each row group until it is closed
 ROW_GROUP_BYTES: Final = 32_000_000  # of pictures
+INDEXED: Final = ["split", "dataset", "gold", "settled"]  # what a reader may choose rows by
 SHARD_BYTES: Final = 500_000_000  # of pictures and text; what the hub recommends
 
 
@@ -73,15 +75,19 @@ class _Shards:
     def __init__(self, folder: Path, split: Split, schema: "pyarrow.Schema") -> None:
         self._folder, self._split, self._schema = folder, split, schema
         self._rows: list[dict[str, Any]] = []
-        self._bytes_waiting = 0
+        self._batches: list[pyarrow.RecordBatch] = []  # of the row group to come
+        self._picture_bytes = 0  # in it
         self._paths: list[Path] = []
         self._writer: Any = None
 
     def add(self, row: dict[str, Any]) -> None:
         """Take a row, and write a row group when enough wait."""
         self._rows.append(row)
-        self._bytes_waiting += len(row["image"]["bytes"]) if row["image"] else len(row["caption"])
-        if len(self._rows) >= ROW_GROUP_MAX or self._bytes_waiting >= ROW_GROUP_BYTES:
+        self._picture_bytes += len(row["image"]["bytes"]) if row["image"] else 0
+        is_full = self._picture_bytes >= ROW_GROUP_BYTES
+        if is_full or len(self._rows) == AT_ONCE:
+            self._turn()
+        if is_full or len(self._batches) * AT_ONCE >= ROW_GROUP_MAX:
             self._write()
 
     def __enter__(self) -> "_Shards":
@@ -89,6 +95,7 @@ class _Shards:
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         if kind is None:
+            self._turn()
             self._write()
         if self._writer is not None:
             self._writer.close()
@@ -101,17 +108,28 @@ class _Shards:
             path.rename(self._folder / f"{self._split}-{number:05}-of-{len(self._paths):05}.parquet")
         return size
 
+    def _turn(self) -> None:
+        """Turn the rows waiting to columns, which take a fraction of their memory."""
+        import pyarrow
+
+        if self._rows:
+            self._batches.append(pyarrow.RecordBatch.from_pylist(self._rows, self._schema))
+            self._rows = []
+
     def _write(self) -> None:
         import pyarrow
         import pyarrow.parquet
 
-        if not self._rows:
+        if not self._batches:
             return
         if self._writer is None:
             self._paths.append(self._folder / f"{self._split}-{len(self._paths):05}")
-            self._writer = pyarrow.parquet.ParquetWriter(self._paths[-1], self._schema, write_page_index=True)
-        self._writer.write_table(pyarrow.Table.from_pylist(self._rows, self._schema))
-        self._rows, self._bytes_waiting = [], 0
+            self._writer = pyarrow.parquet.ParquetWriter(
+                self._paths[-1], self._schema, write_statistics=INDEXED
+            )
+        table = pyarrow.Table.from_batches(self._batches, self._schema)
+        self._writer.write_table(table, row_group_size=table.num_rows)
+        self._batches, self._picture_bytes = [], 0
         if self._paths[-1].stat().st_size >= SHARD_BYTES:
             self._writer.close()
             self._writer = None

@@ -69,6 +69,7 @@ def _task(case: WholeCase, manner: Manner) -> dict[str, Any]:
         "evidence": evidence(view),
     }
     return {
+        "id": view.id,
         "data": data,
         "predictions": [_prediction(opinion) for opinion in view.opinions],
         "annotations": [_annotation(ruling, manner) for ruling in case.rulings],
@@ -90,6 +91,7 @@ def _annotation(ruling: RulingView, manner: Manner) -> dict[str, Any]:
     if ruling.note:
         result.append(_answer("note", "textarea", "text", [ruling.note]))
     return {
+        "id": ruling.id,
         "result": result,
         "lead_time": ruling.seconds,
         "was_cancelled": False,

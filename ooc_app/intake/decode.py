@@ -52,9 +52,12 @@ FRAMES_MAX = 1_000
 MEMORY_LIMIT = 2 << 30  # bytes; 64 megapixels as 16-bit RGBA plus one copy to turn it upright
 SHOWN_SIDE = 1_600  # pixels; the longer side of the shown copy
 SHOWN_QUALITY = 90  # JPEG quality; with full-resolution colour, so that red print stays readable
+THUMB_SIDE = 240  # pixels; twice the size it is shown at
+THUMB_QUALITY = 80
 
 EXAMINE = b"E"
 SHOW = b"S"
+THUMB = b"T"
 REQUEST = struct.Struct(">cQ")
 REPLY = struct.Struct(">IQ")
 
@@ -92,7 +95,7 @@ def send(replies: BinaryIO, answer: dict[str, object], body: bytes) -> None:
 def reply_to(command: bytes, data: bytes) -> tuple[dict[str, object], bytes]:
     """Do what one request asks; whatever Pillow raises on hostile bytes becomes one sentence."""
     try:
-        return examine(data) if command == EXAMINE else show(data)
+        return {EXAMINE: examine, SHOW: show, THUMB: thumb}[command](data)
     except RefusedError as error:
         return {"refused": str(error)}, b""
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
@@ -132,6 +135,16 @@ def show(data: bytes) -> tuple[dict[str, object], bytes]:
     image.info.clear()  # Pillow would carry a comment over
     body = io.BytesIO()
     image.save(body, "JPEG", quality=SHOWN_QUALITY, subsampling=0)
+    return {"width": image.width, "height": image.height}, body.getvalue()
+
+
+def thumb(data: bytes) -> tuple[dict[str, object], bytes]:
+    """Make a shown copy small, at most `THUMB_SIDE` long."""
+    image: Image.Image = opened(data)
+    image.thumbnail((THUMB_SIDE, THUMB_SIDE), Image.Resampling.LANCZOS, reducing_gap=3.0)
+    image.info.clear()
+    body = io.BytesIO()
+    image.save(body, "JPEG", quality=THUMB_QUALITY)
     return {"width": image.width, "height": image.height}, body.getvalue()
 
 

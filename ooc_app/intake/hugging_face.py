@@ -8,7 +8,6 @@ name or its number. Rows stream, from the hub too. A case is in the split its fi
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -18,9 +17,14 @@ from ooc_app.intake.entries import Entry, ImportFileError, Made, Source, entries
 from ooc_app.intake.fields import text
 from ooc_app.intake.mapping import CASE_FIELDS, Column, case_row, parse_mapping
 from ooc_app.intake.native import native_case
+from ooc_app.intake.pictures import local_path
 
 SAVED: Final = ("dataset_dict.json", "dataset_info.json", "state.json")  # what `save_to_disk` leaves
-MAPPING = {name: f"`{name}`" for name in CASE_FIELDS}
+MAPPING = {
+    **{name: f"`{name}`" for name in CASE_FIELDS},
+    "split": "`split`, else the one asked for, else the name of the data set's split, else train",
+    "data set": "`dataset`, unless one is given for all, else the file's or the hub's name",
+}
 
 Rows = Iterable[Mapping[str, Any]]
 
@@ -35,19 +39,23 @@ def read(source: Source) -> Iterator[Entry]:
     for name, data in loaded(source):
         columns = {**{field: Column(field) for field in CASE_FIELDS}, **given}
         check_columns(given, data)
-        rows, columns = undecoded(data, columns)
+        rows = undecoded(data, columns)
         split = source.split or named_split(name) or named_split(source.path.name) or Split.TRAIN
-        for entry in entries(numbered(rows, number, source), maker(columns, split)):
+        make = maker(columns, split, named=source.dataset is None)
+        for entry in entries(numbered(rows, number, source), make):
             number = entry.line
             yield entry
 
 
-def maker(columns: Mapping[str, Column], split: Split) -> Callable[[dict[str, Any]], list[Made]]:
-    """Return what makes the case of a row."""
+def maker(
+    columns: Mapping[str, Column], split: Split, *, named: bool
+) -> Callable[[dict[str, Any]], list[Made]]:
+    """Return what makes the case of a row; `named`: it goes to the data set that the row names."""
 
     def make(row: dict[str, Any]) -> list[Made]:
         case = case_row(row, columns)
-        return [Made(native_case({**case, "image": None}, split), image_of(case))]
+        dataset = text(row, "dataset") if named else None
+        return [Made(native_case({**case, "image": None}, split), image_of(case), dataset)]
 
     return make
 
@@ -59,8 +67,7 @@ def image_of(case: Mapping[str, Any]) -> str | bytes | None:
         image = image.get("bytes") or image.get("path")
     if isinstance(image, bytes):
         return image
-    path = text({"image": image}, "image")
-    return None if path is None or "://" in path else path
+    return local_path(text({"image": image}, "image"))
 
 
 def numbered(rows: Rows, before: int, source: Source) -> Iterator[tuple[int, Any, float]]:
@@ -96,25 +103,27 @@ def loaded(source: Source) -> Iterator[tuple[str, Any]]:
     yield from splits.items()
 
 
-def undecoded(data: Any, columns: dict[str, Column]) -> tuple[Rows, dict[str, Column]]:
-    """Leave pictures as bytes, for the image door, and name class labels that the mapping names."""
+def undecoded(data: Any, columns: Mapping[str, Column]) -> Rows:
+    """Leave pictures as bytes, for the image door, and name class labels, unless the mapping has numbers."""
     import datasets
 
-    changed = dict(columns)
-    for field, column in columns.items():
+    names: dict[str, list[str]] = {}
+    for column in columns.values():
         feature = (data.features or {}).get(column.name)
         if isinstance(feature, datasets.Image):
             data = data.cast_column(column.name, datasets.Image(decode=False))
-        if isinstance(feature, datasets.ClassLabel):
-            changed[field] = by_number(column, feature.names)
-    return data, changed
+        if isinstance(feature, datasets.ClassLabel) and not any(map(str.isdecimal, column.meanings)):
+            names[column.name] = feature.names
+    return (with_names(row, names) for row in data) if names else data
 
 
-def by_number(column: Column, names: list[str]) -> Column:
-    """Give the numbers of a class label the meanings of its names."""
-    meanings = column.meanings or {name: name for name in names}
-    numbered_meanings = {str(number): meanings[name] for number, name in enumerate(names) if name in meanings}
-    return replace(column, meanings={"-1": "", **numbered_meanings, **meanings})
+def with_names(row: Mapping[str, Any], names: Mapping[str, list[str]]) -> dict[str, Any]:
+    """Put the names of class labels in the place of their numbers; -1 is none."""
+    found = {
+        column: known[row[column]] if isinstance(row[column], int) and row[column] >= 0 else None
+        for column, known in names.items()
+    }
+    return {**row, **found}
 
 
 def check_columns(given: Mapping[str, Column], data: Any) -> None:

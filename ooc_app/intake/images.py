@@ -4,6 +4,7 @@ A picture is taken when it is one of seven formats by content (its name is never
 the caps on bytes, pixels and frames, and decodes in full; the decoding happens in another process
 (`worker.py`). What is kept are the original bytes, under their SHA-256: `ab/cdef...`. What the page
 shows is a copy made from them on first use, upright, in sRGB, without metadata: `shown/ab/cdef....jpg`.
+Lists show a thumbnail, made once from that copy: `thumbs/ab/cdef....jpg`.
 """
 
 import hashlib
@@ -19,6 +20,7 @@ from ooc_app.intake.worker import Worker
 BYTES_MAX = 40_000_000
 EXAMINE = b"E"  # the commands of decode.py, which is not imported here: it loads Pillow
 SHOW = b"S"
+THUMB = b"T"
 
 _worker = Worker()  # holds no process until the first picture
 
@@ -86,6 +88,15 @@ def shown_copy(sha256: str, images_dir: Path) -> Path:
             ) from None
         write_whole(shown, asked(SHOW, data)[1])
     return shown
+
+
+def thumbnail(sha256: str, images_dir: Path) -> Path:
+    """Return a copy at most 240 px long for lists; it is made on first use. Raises as `shown_copy` does."""
+    stored_path(sha256, images_dir)
+    thumb = images_dir / "thumbs" / sha256[:2] / f"{sha256[2:]}.jpg"
+    if not thumb.exists():
+        write_whole(thumb, asked(THUMB, shown_copy(sha256, images_dir).read_bytes())[1])
+    return thumb
 
 
 def stored_path(sha256: str, images_dir: Path) -> Path:

@@ -16,7 +16,7 @@ from typing import Any
 from db.cases import Added, NewCase, add_cases
 from db.engine import write_session
 from ooc_app.desk import Desk
-from ooc_app.intake.entries import BadLine, Entry, Found, ImportFileError as ImportFileError, LeftOut
+from ooc_app.intake.entries import BadLine, Entry, Found, LeftOut
 from ooc_app.intake.pictures import BadImageError, MissingImageError, picture_path, taken
 
 BATCH = 500  # cases per transaction
@@ -40,13 +40,15 @@ class ImportReport:
     without_image: int = 0  # of all cases read
     by_gold: Counter[str] = field(default_factory=Counter)  # of all cases read; `none` without gold verdict
     by_split: Counter[str] = field(default_factory=Counter)
+    by_dataset: Counter[str] = field(default_factory=Counter)  # a file may name several
     left_out: Counter[str] = field(default_factory=Counter)  # lines left out on purpose, by reason
     bad: list[BadLine] = field(default_factory=list)  # the first `BAD_LINES_KEPT`
     bad_count: int = 0
 
-    def count(self, case: NewCase, *, without_image: bool) -> None:
+    def count(self, dataset: str, case: NewCase, *, without_image: bool) -> None:
         """Count a good case."""
         self.read += 1
+        self.by_dataset[dataset] += 1
         self.without_image += without_image
         self.by_gold[case.gold or "none"] += 1
         self.by_split[case.split] += 1
@@ -77,12 +79,8 @@ def import_cases(
 ) -> ImportReport:
     """Add every good case, under the name `dataset` where the file names none."""
     report = ImportReport(dataset)
-    lines = 0
-    for batch in batches(entries):
+    for batch in watched(entries, progress):
         add_batch(desk, report, batch, images_dir)
-        lines += len(batch)
-        if progress is not None:
-            progress(lines, batch[-1].share_read)
     report.bad.sort(key=lambda bad: bad.line)
     return report
 
@@ -95,13 +93,10 @@ def rehearse(
     Pictures are looked for, not opened.
     """
     report = ImportReport(dataset)
-    lines = 0
-    for batch in batches(entries):
+    for batch in watched(entries, progress):
         for entry in good_entries(report, batch):
             rehearse_case(report, entry, images_dir)
-        lines += len(batch)
-        if progress is not None:
-            progress(lines, batch[-1].share_read)
+    report.bad.sort(key=lambda bad: bad.line)
     return report
 
 
@@ -116,8 +111,18 @@ def rehearse_case(report: ImportReport, entry: Found, images_dir: Path) -> None:
         except BadImageError as error:
             report.refuse(BadLine(entry.line, str(error)))
             return
-    report.count(entry.case, without_image=without_image)
+    report.count(entry.dataset or report.dataset, entry.case, without_image=without_image)
     report.add(Added(cases=1, opinions=len(entry.case.opinions)))
+
+
+def watched(entries: Iterable[Entry], progress: Progress | None) -> Iterator[list[Entry]]:
+    """Cut into batches, and tell how far it is when each is done."""
+    lines = 0
+    for batch in batches(entries):
+        yield batch
+        lines += len(batch)
+        if progress is not None:
+            progress(lines, batch[-1].share_read)
 
 
 def batches(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
@@ -166,6 +171,6 @@ def add_batch(desk: Desk, report: ImportReport, batch: list[Entry], images_dir: 
         added = [add_cases(session, dataset, some) for dataset, some in cases.items()]
     for one in added:
         report.add(one)
-    for some in cases.values():
+    for dataset, some in cases.items():
         for case in some:
-            report.count(case, without_image=case.image is None)
+            report.count(dataset, case, without_image=case.image is None)

@@ -10,7 +10,7 @@ import json
 import re
 from typing import BinaryIO, Final
 
-CHUNK: Final = 1 << 20  # bytes read at once, at least
+CHUNK: Final = 1 << 18  # bytes read at once, at least
 
 _BETWEEN = re.compile(rb"[\s,]*+")
 _STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
@@ -25,6 +25,7 @@ class Scanner:
     def __init__(self, file: BinaryIO, value_max: int) -> None:
         self.damage = ""  # why there are no more entries, where the list does not end as it should
         self._file = file
+        self._is_whole_file = False
         self._value_max = value_max  # bytes of one value
         self._data = b""
         self._at = 0  # what is before it in `_data` has been handed out
@@ -42,6 +43,7 @@ class Scanner:
         """
         opening = self._next()
         self._at += 1
+        self._is_whole_file = key is None
         if key is None:
             return opening == b"["
         if opening != b"{":
@@ -60,6 +62,9 @@ class Scanner:
         """Return the next entry, None after the last; `damage` then says whether that was the end."""
         following = self._next()
         if following == b"]":
+            self._at += 1
+            if self._is_whole_file and self._next():
+                self.damage = "something follows the list: the file is more than one list"
             return None
         if following in (b"", b"}"):
             self.damage = "the list breaks off here: the file is damaged or not whole"

@@ -13,7 +13,6 @@ or with `annotations=gold` give the gold verdict where all agree, or with `annot
 as opinions of a teacher named after the annotator.
 """
 
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
@@ -23,6 +22,7 @@ from ooc_app.intake.entries import BadCaseError, Entry, Made, Source, entries
 from ooc_app.intake.fields import confidence, objects, opinion, text
 from ooc_app.intake.mapping import CASE_FIELDS, Column, case_row, parse_mapping
 from ooc_app.intake.native import native_case
+from ooc_app.intake.pictures import local_path
 from ooc_app.intake.rows import json_rows
 
 CONTROLS: Final = ("verdict", "rationale", "elements")
@@ -34,6 +34,7 @@ LOCAL_FILES: Final = "/data/local-files/"  # how Label Studio serves a folder: ?
 MAPPING = {
     "id": "`data.external_id`",
     **{name: f"`data.{name}`" for name in CASE_FIELDS if name not in ("id", "opinions")},
+    "data set": "`data.dataset`, unless one is given for all, else the file's name",
     "opinions": "`predictions`: teacher = `model_version`, verdict and rationale from their controls, "
     "confidence = `score` where it is from 0 to 1",
 }
@@ -108,8 +109,11 @@ def teacher_of(prediction: Mapping[str, Any]) -> str:
 
 
 def annotator_of(annotation: Mapping[str, Any]) -> str:
-    """Name the person of an annotation."""
+    """Name the person of an annotation, as Label Studio or as the desk's export tells it."""
     who = annotation.get("completed_by")
+    for item in objects(annotation, "result"):
+        if isinstance(item.get("meta"), dict) and (name := text(item["meta"], "annotator")):
+            return f"annotator {name}" if name.isdecimal() else name
     if isinstance(who, dict):
         return text(who, "email") or f"annotator {text(who, 'id')}"
     name = text(annotation, "completed_by")
@@ -120,16 +124,14 @@ def annotator_of(annotation: Mapping[str, Any]) -> str:
 
 def agreed(annotations: list[dict[str, Any]], controls: Mapping[str, Column]) -> str | None:
     """Return the verdict that all annotators give, None where they differ or one is unsure."""
-    said = {opinion(said_by(one, annotator_of(one), controls)).verdict for one in annotations}
+    said = {opinion(said_by(one, "an annotator", controls)).verdict for one in annotations}
     verdict = said.pop() if len(said) == 1 else None
-    return None if verdict is Answer.UNSURE else verdict
+    return None if verdict is None or verdict is Answer.UNSURE else verdict.value
 
 
 def image_of(row: Mapping[str, Any]) -> str | None:
-    """Return the path of the picture; one on another server is not fetched, so it is missing."""
-    image = text(row, "image")
-    if image is None or re.match("[a-z0-9+.-]+:", image, re.IGNORECASE):
-        return None
-    if image.startswith(LOCAL_FILES):
+    """Return the path of the picture, None where there is none on this machine."""
+    image = local_path(text(row, "image"))
+    if image is not None and image.startswith(LOCAL_FILES):
         return next(iter(parse_qs(urlsplit(image).query).get("d", ())), None)
     return image

@@ -64,6 +64,11 @@ class Column:
             raise BadCaseError(f"`{self.name}` is {said!r}, which --map gives no meaning")
         return meaning
 
+    def left_out(self, row: Mapping[str, Any]) -> str:
+        """Say why a row is left out; the values that the mapping does not name count as one."""
+        said = spelled(found(row, self.name))
+        return f"`{self.name}` is {said}" if said in self.meanings else f"`{self.name}` has another value"
+
 
 def parse_mapping(given: str | None, fields: Collection[str]) -> dict[str, Column]:
     """Read what --map says. Raises ImportFileError for what cannot be meant."""
@@ -129,7 +134,7 @@ def case_row(row: Mapping[str, Any], columns: Mapping[str, Column]) -> dict[str,
     """
     case = {name: column.value(row) for name, column in columns.items()}
     if case.get("gold") == LEFT_OUT:
-        raise LeftOutError(f"`{columns['gold'].name}` is {spelled(found(row, columns['gold'].name))}")
+        raise LeftOutError(columns["gold"].left_out(row))
     for name in NESTED:
         value = case.get(name)
         if isinstance(value, str):

@@ -1,12 +1,14 @@
 """Read the desk's own format: JSON lines, or CSV with the same columns and nested ones as JSON.
 
     {"id", "image": "relative/path or null", "caption", "gold", "split", "group", "source", "url",
-     "date", "place", "note", "evidence": [{"kind", "title", "url", "date", "text"}],
+     "date", "place", "note", "dataset", "evidence": [{"kind", "title", "url", "date", "text"}],
      "opinions": [{"teacher", "verdict", "rationale", "confidence", "elements": ["place", ...]}]}
 
 Only `caption` is required. Polarity: verdicts are the desk's own words, so there is none to mistake.
 An `id` left out is made of the content without the opinions, so that a changed opinion is a new
-version of the same case. Other keys are left alone.
+version of the same case. `dataset` is the name of the case's data set, unless the one who imports
+gives one for all. Other keys are left alone. A cell of CSV that stands behind an apostrophe so that no
+spreadsheet runs it is read without that.
 """
 
 import hashlib
@@ -18,18 +20,17 @@ from db.cases import NewCase
 from db.vocabulary import Split, Verdict
 from ooc_app.intake.entries import BadCaseError, Entry, Made, Source, entries
 from ooc_app.intake.fields import evidence, opinions, required, text, word
+from ooc_app.intake.formula import as_it_was
+from ooc_app.intake.mapping import CASE_FIELDS, NESTED
 from ooc_app.intake.rows import Row, csv_rows, json_rows, json_value
 
 CONTENT = ("caption", "image", "source", "url", "date", "place")  # what a made-up id is made of
-NESTED = ("evidence", "opinions")
 MAPPING = {
-    **dict.fromkeys(("image", "caption", "source", "url", "date", "place", "note"), "the same"),
+    **{name: f"`{name}`" for name in CASE_FIELDS},
     "id": "`id`, else made of the content",
     "gold": "`gold`, in the desk's own words",
     "split": "`split`, else the one asked for, else train",
-    "group": "`group`",
-    "evidence": "`evidence`",
-    "opinions": "`opinions`",
+    "data set": "`dataset`, unless one is given for all, else the file's name",
 }
 
 
@@ -40,13 +41,18 @@ def read(source: Source) -> Iterator[Entry]:
     else:
         rows = json_rows(source.path)
     split = source.split or Split.TRAIN
-    return entries(rows, lambda row: [Made(native_case(row, split), text(row, "image"))])
+    if source.dataset is not None:
+        return entries(rows, lambda row: [Made(native_case(row, split), text(row, "image"))])
+    return entries(
+        rows, lambda row: [Made(native_case(row, split), text(row, "image"), text(row, "dataset"))]
+    )
 
 
 def nested(row: Row) -> Row:
     """Turn a row of CSV into what a JSON line would hold."""
     line, value, share = row
     if isinstance(value, dict):
+        value = {key: as_it_was(cell) for key, cell in value.items()}
         for key in NESTED:
             if key in value:
                 value[key] = json_value(value[key], f"`{key}`")

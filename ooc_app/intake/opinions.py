@@ -69,6 +69,12 @@ class OpinionsReport:
     bad: list[BadLine] = field(default_factory=list)  # likewise
     bad_count: int = 0
 
+    def refuse(self, line: BadLine) -> None:
+        """Count a bad line, and keep it if it is one of the first."""
+        self.bad_count += 1
+        if len(self.bad) < BAD_LINES_KEPT:
+            self.bad.append(line)
+
     def figures(self) -> dict[str, Any]:
         """Return everything as JSON has it."""
         figures = {name: getattr(self, name) for name in self.__slots__}
@@ -114,8 +120,7 @@ def import_opinions(
             session.rollback() if rehearse else session.commit()
         for one in batch:
             if isinstance(one, BadLine):
-                report.bad_count += 1
-                report.bad += [one] if len(report.bad) < BAD_LINES_KEPT else []
+                report.refuse(one)
         lines += len(batch)
         if progress is not None:
             progress(lines, batch[-1].share_read)

@@ -6,6 +6,7 @@ in front; each reading of such a path stays within the folder.
 """
 
 import hashlib
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
@@ -111,8 +112,11 @@ def picture_path(name: str, images_dir: Path) -> Path:
                 return path
             if path.exists():
                 raise BadImageError(f"its picture {name[:80]!r} is not a file")
-    except OSError as error:
-        raise BadImageError(f"its picture {name[:80]!r} cannot be found ({error.strerror})") from error
+    except BadImageError:
+        raise
+    except (OSError, ValueError) as error:  # a name too long, or one with NUL in it
+        why = error.strerror if isinstance(error, OSError) else error
+        raise BadImageError(f"its picture {name[:80]!r} cannot be found ({why})") from error
     raise MissingImageError(f"There is no picture {name[:80]!r}.")
 
 
@@ -128,6 +132,11 @@ def other_readings(name: str, root: Path) -> Iterator[str]:
     for length in range(len(parts) // 2, 0, -1):
         if parts[:length] == parts[length : 2 * length]:
             yield "/".join(parts[length:])
+
+
+def local_path(name: str | None) -> str | None:
+    """Return the path of a picture, None for one on another server: nothing is fetched."""
+    return None if name is None or re.match(r"[a-z][a-z0-9+.-]*://|data:", name, re.IGNORECASE) else name
 
 
 def existing_folder(path: Path) -> Path:

@@ -65,8 +65,10 @@ def line_rows(file: BinaryIO, size: int) -> Iterator[Row]:
         number += 1
         position += len(line)
         if len(line) == LINE_MAX and not line.endswith(b"\n"):
-            while (rest := file.readline(LINE_MAX)) and not rest.endswith(b"\n"):
+            while rest := file.readline(LINE_MAX):
                 position += len(rest)
+                if rest.endswith(b"\n"):
+                    break
             yield number, BadCaseError(f"the line has more than {LINE_MAX:,} bytes"), position / size
         elif not line.isspace():
             yield number, json_value(line, "the line"), position / size
@@ -126,7 +128,7 @@ def csv_row(cells: list[str] | BadCaseError, columns: list[str]) -> dict[str, st
 def header(lines: TextIO, wanted: Collection[str], path: Path) -> tuple[int, list[str], str]:
     """Read the header: how many lines it takes, the columns, and the delimiter between them."""
     first = lines.readline(LINE_MAX)
-    given = re.fullmatch(r'"?sep=(.)"?', first.strip())  # Excel's own way of naming the delimiter
+    given = re.fullmatch('"?sep=([,;\t|])"?', first.rstrip("\r\n"))  # Excel's own way of naming the delimiter
     skipped = 1 + bool(given)
     line = lines.readline(LINE_MAX) if given else first
     readings = {

@@ -12,7 +12,7 @@ PostgreSQL: `pg_dump` in its custom format, of the snapshot in which the rows we
 
 import shutil
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,9 +80,7 @@ def _unsound(problem: str) -> BackupError:
 def _copy_sqlite(engine: sa.Engine, target: Path, say: Say) -> CopiedDatabase:
     target.touch(mode=0o600)
     with engine.connect() as connection, closing(sqlite3.connect(target, isolation_level=None)) as copy:
-        copied = CopiedDatabase(
-            target.name, revision_of(connection), count_rows(connection)
-        )  # the snapshot begins
+        revision, rows = revision_of(connection), count_rows(connection)  # the transaction sees this state
         copy.execute("PRAGMA journal_mode=OFF")  # a copy cut off is thrown away, so it needs no journal
         copy.execute("PRAGMA synchronous=OFF")  # all of the backup is synced at its end
 
@@ -93,7 +91,7 @@ def _copy_sqlite(engine: sa.Engine, target: Path, say: Say) -> CopiedDatabase:
         source.backup(copy, pages=PAGES_AT_ONCE, progress=progress, sleep=BUSY_SECONDS)
         copy.execute("PRAGMA journal_mode=DELETE")  # one file, readable without a log beside it
     shutil.copymode(str(engine.url.database), target)
-    return copied
+    return CopiedDatabase(target.name, revision, rows)
 
 
 def soundness(path: Path) -> list[str]:
@@ -124,7 +122,7 @@ def reading(path: Path) -> Iterator[sa.Connection]:
         engine.dispose()
 
 
-def count_rows(connection: sa.Connection, tables: Any = None) -> dict[str, int]:
+def count_rows(connection: sa.Connection, tables: Iterable[str] | None = None) -> dict[str, int]:
     """Count the rows of `tables`, by default of all that this version knows and the database has."""
     if tables is None:
         there = set(sa.inspect(connection).get_table_names())

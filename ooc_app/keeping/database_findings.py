@@ -1,8 +1,9 @@
 """What `doctor` looks at in the database: whether it opens, is sound, and agrees with itself."""
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session, sessionmaker
@@ -26,13 +27,13 @@ class FoundDatabase:
 
 def look_at_database(visit: Visit, database_url: str | None) -> FoundDatabase:
     """Open the database without changing it and say what keeps the desk from working with it."""
-    path = visit.data_dir / SQLITE_FILE
-    if not database_url and not path.is_file():
-        return FoundDatabase(None, None, [_missing(visit)])
+    file = _file(visit, database_url)
+    if file is not None and not file.is_file():  # opening it would make it
+        return FoundDatabase(None, None, [_missing(visit, file)])
     visit.say("examine database", {"done": 0, "of": 2})
     engine: sa.Engine | None = None
     try:
-        engine = open_engine(database_url or sa.URL.create("sqlite", database=str(path)))
+        engine = open_engine(database_url or sa.URL.create("sqlite", database=str(file)))
         with engine.connect() as connection:
             revision = revision_of(connection)
             problems = unsound(connection) if connection.dialect.name == "sqlite" else []
@@ -40,28 +41,43 @@ def look_at_database(visit: Visit, database_url: str | None) -> FoundDatabase:
         found = _unusable(visit, getattr(error, "orig", error))
     else:
         if not problems:
-            return _look_inside(visit, engine, revision)
+            return _opened(engine, revision)
         found = _damaged(visit, problems)
     if engine is not None:
         engine.dispose()
     return FoundDatabase(None, None, [found])
 
 
-def _look_inside(visit: Visit, engine: sa.Engine, revision: str) -> FoundDatabase:
-    """Look at what a sound database says, where its tables are this version's."""
+def _opened(engine: sa.Engine, revision: str) -> FoundDatabase:
+    """Give a sound database to be looked into, where its tables are this version's."""
     if revision != current_revision():
         return FoundDatabase(engine, None, [_other_revision(engine, revision)])
-    sessions = make_sessions(engine)
+    return FoundDatabase(engine, make_sessions(engine), [])
+
+
+def look_inside(visit: Visit, sessions: sessionmaker[Session]) -> Iterator[Finding]:
+    """Compare what the database says with what it ought to say."""
     visit.say("examine database", {"done": 1, "of": 2})
-    findings = [*_stale_leases(visit, sessions), *_differing(sessions)]
+    yield from _stale_leases(visit, sessions)
+    yield from _differing(sessions)
     visit.say("examine database", {"done": 2, "of": 2})
-    return FoundDatabase(engine, sessions, findings)
 
 
-def _missing(visit: Visit) -> Finding:
+def _file(visit: Visit, database_url: str | None) -> Path | None:
+    """Say which file holds the database; None where a server does."""
+    if not database_url:
+        return visit.data_dir / SQLITE_FILE
+    try:
+        url = sa.make_url(database_url)
+    except sa.exc.ArgumentError:
+        return None
+    return Path(url.database) if url.drivername.startswith("sqlite") and url.database else None
+
+
+def _missing(visit: Visit, file: Path) -> Finding:
     return Finding(
         "database_missing",
-        f"There is no database in {visit.data_dir}.",
+        f"There is no database {file}.",
         _restoring(visit)
         or "Give the right folder with --data; a new desk begins there when another command opens it.",
     )

@@ -5,7 +5,7 @@ anew from the facts, what nobody can be using, and what was copied whole elsewhe
 rulings are never touched. Each repair is an event of the desk.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +17,7 @@ from db.models import Event
 from ooc_app.demo import Say
 from ooc_app.desk import Desk, Settings
 from ooc_app.keeping.database import current_revision, revision_of
-from ooc_app.keeping.database_findings import FoundDatabase, look_at_database
+from ooc_app.keeping.database_findings import FoundDatabase, look_at_database, look_inside
 from ooc_app.keeping.findings import Finding, Visit, first_of, remove, several
 from ooc_app.keeping.folder_findings import look_at_backups, look_at_folder, look_at_room
 from ooc_app.keeping.picture_findings import look_at_pictures
@@ -71,16 +71,33 @@ def examine(
 
 
 def _findings(visit: Visit, database: FoundDatabase, environment: Mapping[str, str]) -> Iterator[Finding]:
-    yield from look_at_folder(visit, environment)
-    yield from database.findings
-    yield from look_at_run_folders(visit)
-    if database.sessions is not None and database.engine is not None:
-        desk = Desk(visit.data_dir, Settings(), database.sessions, database.engine, "desk")
-        yield from look_at_run_rows(visit, desk)
-        yield from look_at_pictures(visit, database.sessions)
-    yield from look_at_backups(visit)
-    yield from look_at_room(visit)
-    yield from _cut_off(visit)
+    """Look at one thing after the other; what cannot be looked at keeps nobody from looking at the next."""
+    looks: list[tuple[str, Callable[[], Iterable[Finding]]]] = [
+        ("folder", lambda: look_at_folder(visit, environment)),
+        ("database", lambda: database.findings),
+        ("runs", lambda: look_at_run_folders(visit)),
+    ]
+    sessions = database.sessions
+    if sessions is not None and database.engine is not None:
+        desk = Desk(visit.data_dir, Settings(), sessions, database.engine, "desk")
+        looks += [
+            ("cases and queue", lambda: look_inside(visit, sessions)),
+            ("rows of runs", lambda: look_at_run_rows(visit, desk)),
+            ("pictures", lambda: look_at_pictures(visit, sessions)),
+        ]
+    looks += [
+        ("backups", lambda: look_at_backups(visit)),
+        ("room on the disk", lambda: look_at_room(visit)),
+        ("files", lambda: _cut_off(visit)),
+    ]
+    for what, look in looks:
+        try:
+            yield from list(look())
+        except (OSError, sa.exc.DatabaseError) as error:
+            said = getattr(error, "orig", None) or error
+            yield Finding(
+                "not_examined", f"Not examined ({what}): {said}.", "Mend that, then run doctor again."
+            )
 
 
 def _cut_off(visit: Visit) -> Iterator[Finding]:

@@ -105,6 +105,8 @@ class _Copying:
         return self._file(path, link=link)
 
     def _file(self, path: Path, *, link: bool) -> bool:
+        if not path.is_file():  # gone, or nothing that could be copied
+            return False
         target = self._target(path)
         target.parent.mkdir(parents=True, exist_ok=True)
         try:

@@ -18,12 +18,7 @@ PARTS = ("", "images", "runs", "backups", SQLITE_FILE, "settings.toml")
 
 def look_at_folder(visit: Visit, environment: Mapping[str, str]) -> Iterator[Finding]:
     """Look at what must be there and writable before anything else is."""
-    if (visit.data_dir / RESTORING).exists():
-        yield Finding(
-            "restore_cut_off",
-            "A restore into this folder was cut off, or is going on.",
-            "Once none is, empty the folder and restore again.",
-        )
+    yield from _restoring(visit.data_dir)
     yield from _settings(visit.data_dir / "settings.toml", environment)
     closed = unwritable(visit.data_dir)
     if closed:
@@ -32,6 +27,26 @@ def look_at_folder(visit: Visit, environment: Mapping[str, str]) -> Iterator[Fin
             f"You may not write {first_of(closed)}.",
             "Run the desk as the person who owns the data folder, or change its owner.",
         )
+
+
+def _restoring(data_dir: Path) -> Iterator[Finding]:
+    folder = data_dir / RESTORING
+    if not folder.is_dir():
+        return
+    if not any(folder.iterdir()) and (data_dir / SQLITE_FILE).exists():  # which comes last
+        yield Finding(
+            "restore_cut_off",
+            "A restore into this folder was cut off when all was in place.",
+            "Nothing: repair removes the empty folder it left.",
+            wrong=False,
+            repair=lambda: remove([folder]),
+        )
+        return
+    yield Finding(
+        "restore_cut_off",
+        "A restore into this folder was cut off, or is going on.",
+        "Once none is, empty the folder and restore again.",
+    )
 
 
 def _settings(path: Path, environment: Mapping[str, str]) -> Iterator[Finding]:

@@ -19,7 +19,7 @@ from db.models import Image
 from ooc_app.intake.images import stored_path
 from ooc_app.keeping.findings import Finding, Visit, first_of, remove, several
 from ooc_app.keeping.manifest import MANIFEST
-from ooc_app.keeping.whole import PARTIAL, digest, place
+from ooc_app.keeping.whole import PARTIAL, place, reads_as
 
 REMOVED_AT_ONCE = 500  # pictures removed under one write lock
 
@@ -65,7 +65,7 @@ def _compare(visit: Visit, session: Session, prefix: str, survey: _Survey) -> No
     for sha256, size in named.items():
         if sha256 not in on_disk:
             survey.missing.append(sha256)
-        elif on_disk[sha256] != size or (visit.read_all and digest(_path(visit, sha256)) != sha256):
+        elif on_disk[sha256] != size or (visit.read_all and not reads_as(_path(visit, sha256), sha256)):
             survey.damaged.append(sha256)
 
 
@@ -107,7 +107,7 @@ def _kept(visit: Visit, sha256: str) -> Path | None:
     """Find the picture, whole, in the newest backup in the data folder that has it."""
     for manifest in sorted((visit.data_dir / "backups").glob(f"[!.]*/{MANIFEST}"), reverse=True):
         path = stored_path(sha256, manifest.parent / "images")
-        if path.is_file() and digest(path) == sha256:
+        if reads_as(path, sha256):
             return path
     return None
 

@@ -14,7 +14,7 @@ from db.models import Image
 from ooc_app.demo import Say
 from ooc_app.intake.images import stored_path
 from ooc_app.keeping.manifest import BackupError, Pictures
-from ooc_app.keeping.whole import digest, place, size_of
+from ooc_app.keeping.whole import place, reads_as, size_of
 
 AT_ONCE = 1_000  # pictures between two looks at the progress bar
 
@@ -57,11 +57,16 @@ def place_pictures(
 def _placed(source: Path, target: Path, sha256: str, *, read_all: bool) -> bool:
     """Put one picture into place; False, with nothing left there, where the original itself is damaged."""
     target.parent.mkdir(exist_ok=True)
-    linked = place(source, target)
-    if (linked and not read_all) or digest(target) == sha256:
+    try:
+        linked = place(source, target)
+    except OSError:
+        if reads_as(source, sha256):
+            raise
+        linked = False
+    if (linked and not read_all) or reads_as(target, sha256):
         return True
-    target.unlink()
-    if digest(source) == sha256:
+    target.unlink(missing_ok=True)
+    if reads_as(source, sha256):
         raise BackupError(f"{target} cannot be written whole: see whether the disk it is on is sound.")
     return False
 
@@ -79,7 +84,7 @@ def wrong_pictures(connection: sa.Connection, images_dir: Path, pictures: Pictur
             continue
         if not path.exists():
             wrong.append(f"the picture {sha256} is missing")
-        elif digest(path) != sha256:
+        elif not reads_as(path, sha256):
             wrong.append(f"the picture {sha256} is damaged")
     say("verify pictures", {"done": total, "of": total})
     return wrong

@@ -24,6 +24,7 @@ from ooc_app.keeping.database import SQLITE_FILE, count_rows, known_revisions, r
 from ooc_app.keeping.files import run_pictures, wrong_files
 from ooc_app.keeping.manifest import BackupError, Manifest, read_manifest
 from ooc_app.keeping.pictures import AT_ONCE, wrong_pictures
+from ooc_app.keeping.run_findings import said_state
 from ooc_app.keeping.whole import PARTIAL, KeepingError, appearing, digest, place
 from training.state import RunFolder
 
@@ -210,8 +211,8 @@ def _begin_anew(desk: Desk, path: Path, manifest: Manifest) -> None:
     """Note the restore, and that runs going when the backup was made are not going here."""
     for run_dir in desk.runs_dir.iterdir():
         folder = RunFolder(run_dir)
-        state = folder.state()
-        if state.status is RunStatus.RUNNING and folder.report() is None:
+        state = said_state(folder)
+        if state is not None and state.status is RunStatus.RUNNING and not folder.report_path.exists():
             why = "the backup was made while it was going; resume goes on from what was kept"
             folder.say(
                 status=RunStatus.STOPPED, stage=state.stage, step=state.step, steps=state.steps, why=why

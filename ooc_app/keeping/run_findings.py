@@ -60,10 +60,11 @@ def _state(folder: RunFolder) -> Iterator[Finding]:
             f"Delete {folder.report_path} and resume the run: it is evaluated again.",
         )
         return
-    busy = folder.is_busy()
-    state = _said(folder)
-    if busy or (state is not None and state.status is not RunStatus.RUNNING):
+    if folder.is_busy():
         return
+    state = said_state(folder)
+    if state is not None and (state.status is not RunStatus.RUNNING or folder.is_busy()):
+        return  # at its end, or begun since the first look
     if state is None:
         says = f"What the run {name} says of itself is damaged."
     elif complete:
@@ -78,7 +79,7 @@ def _state(folder: RunFolder) -> Iterator[Finding]:
     )
 
 
-def _said(folder: RunFolder) -> RunState | None:
+def said_state(folder: RunFolder) -> RunState | None:
     """Read a run's state; None where it cannot be read."""
     try:
         return folder.state()
@@ -89,7 +90,7 @@ def _said(folder: RunFolder) -> RunState | None:
 def _end(folder: RunFolder, *, complete: bool) -> str:
     """Note how a dead run ended, unless somebody began to work on it meanwhile."""
     with folder.locked():
-        state = _said(folder) or RunState(RunStatus.RUNNING)
+        state = said_state(folder) or RunState(RunStatus.RUNNING)
         status, why = (RunStatus.COMPLETE, None) if complete else (RunStatus.STOPPED, DEAD)
         folder.say(status=status, stage=state.stage, step=state.step, steps=state.steps, why=why)
     return f"Noted that the run {folder.path.name} is {status.value}."

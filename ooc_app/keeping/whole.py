@@ -127,6 +127,14 @@ def digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def reads_as(path: Path, sha256: str) -> bool:
+    """Whether the file is there, can be read, and has these bytes."""
+    try:
+        return digest(path) == sha256
+    except OSError:
+        return False
+
+
 def size_of(path: Path) -> int | None:
     """Return the file's size in bytes; None where there is no such file."""
     try:

@@ -33,7 +33,35 @@ CAPTIONS: Final = (
     "水洪 is not the word for it",
     "The mayor's speech, 12 March 2021",
 )
-HARD: Final = Effort(at_once=7, looked_at=10_000, counted=10_000, few=0)  # never the kinds, many rounds
+SEARCHES: Final = {
+    "FLOOD": ["flood"],
+    "water": ["water"],  # Waterloo, too: the last word may go on
+    "water market": ["water", "market"],
+    "market water": ["market", "water"],
+    '"market square"': ["market square"],
+    '"square market"': ["square market"],
+    '"water covers" norvik': ["water covers", "norvik"],
+    '"after the': ["after the"],  # a quotation that is still being typed
+    "洪水": ["洪 水"],
+    "水洪": ["水 洪"],
+    "市场广场 北京": ["市 场 广 场", "北 京"],
+    "mayor's": ["mayor s"],
+    "evening.example": ["evening example"],
+    "example": ["example"],
+    "nowhere": ["nowhere"],
+    "NOT": ["not"],
+    "OR": ["or"],
+    "near": ["near"],
+    "after AND the": ["after", "and", "the"],
+}
+WORDLESS: Final = ("", "   ", '"', '""', "*", "()", "-", "' \\", "\x00", "\u200b", "^:+", "🌊")
+HOSTILE: Final = (
+    "flood*", "NEAR(", "NEAR(flood water, 3)", "flood OR NOT water", "words : flood", "{a b}:c", "^flood",
+    "flood -water", "flood + ", "a:*", "!flood & | <-> water", "'; DROP TABLE cases; --", "%_\\", "_",
+    "flood _", "_ flood", "\ud800", "\x00flood", "'" * 50, '"' * 51, "(" * 500, "word " * 500, "ﬀ ² ٣ क्षि e\u0301",
+    "\u202eflood", "🌊 flood",
+)  # fmt: skip
+HARD: Final = Effort(at_once=25, looked_at=10_000, counted=10_000, few=0)  # never the kinds, many rounds
 ALIKE: Final = (EFFORT, HARD)
 
 
@@ -150,9 +178,10 @@ def known(sessions: sessionmaker[Session]) -> Known:
         maria = ensure_annotator(session, "maria", Role.ANNOTATOR)
         tom = ensure_annotator(session, "tom", Role.ANNOTATOR)
     training = [fact for fact in facts if fact.new.split == Split.TRAIN]
-    for number, fact in enumerate(random.sample(training, 50)):
-        for annotator_id in (maria, tom)[: random.choice((1, 1, 2))]:
-            say(sessions, fact, annotator_id, random, number)
+    with write_session(sessions) as session:
+        for number, fact in enumerate(random.sample(training, 50)):
+            for annotator_id in (maria, tom)[: random.choice((1, 1, 2))]:
+                say(session, fact, annotator_id, random, number)
     return Known(sessions, facts, maria, tom)
 
 
@@ -177,20 +206,19 @@ def new_case(random: Random, number: int) -> NewCase:
     )
 
 
-def say(sessions: sessionmaker[Session], fact: Fact, annotator_id: int, random: Random, number: int) -> None:
+def say(session: Session, fact: Fact, annotator_id: int, random: Random, number: int) -> None:
     """Rule on a case; one ruling in five is corrected, another one in five withdrawn."""
     answer, flagged = random.choice(list(Answer)), random.random() < 0.3
     name = f"{number}-{annotator_id}"
-    with write_session(sessions) as session:
-        first = rule(session, annotator_id, NewRuling(name, fact.id, answer, flagged=flagged), BEGAN)
-        fact.says[annotator_id] = (answer, flagged)
-        if number % 5 == 1:
-            correction = NewRuling(f"{name}-again", fact.id, Answer.UNSURE, corrects=first.id)
-            rule(session, annotator_id, correction, BEGAN)
-            fact.says[annotator_id] = (Answer.UNSURE, False)
-        if number % 5 == 2:
-            undo(session, annotator_id, first.id, now=BEGAN)
-            del fact.says[annotator_id]
+    first = rule(session, annotator_id, NewRuling(name, fact.id, answer, flagged=flagged), BEGAN)
+    fact.says[annotator_id] = (answer, flagged)
+    if number % 5 == 1:
+        correction = NewRuling(f"{name}-again", fact.id, Answer.UNSURE, corrects=first.id)
+        rule(session, annotator_id, correction, BEGAN)
+        fact.says[annotator_id] = (Answer.UNSURE, False)
+    if number % 5 == 2:
+        undo(session, annotator_id, first.id, now=BEGAN)
+        del fact.says[annotator_id]
 
 
 def pages(
@@ -262,7 +290,7 @@ def test_three_filters_at_once_narrow_further(known: Known, effort: Effort) -> N
 
 @pytest.mark.parametrize("limit", [1, 7, 24, 300])
 def test_paging_forth_and_back_gives_each_case_once(known: Known, limit: int) -> None:
-    wanted = Wanted(has_image=True)
+    wanted = Wanted(gold=IN, has_image=True)
     with known.sessions() as session:
         forth = list(pages(session, wanted, limit))
         assert [case_id for one in forth for case_id in one] == known.ids(wanted)
@@ -342,64 +370,29 @@ def test_sources_come_with_how_many_cases_they_have(known: Known) -> None:
         assert count(session, Wanted(source="nobody.example")) == Count(0)
 
 
-@pytest.mark.parametrize(
-    ("search", "phrases"),
-    [
-        ("FLOOD", ["flood"]),
-        ("water", ["water"]),  # Waterloo, too: the last word may go on
-        ("water market", ["water", "market"]),
-        ("market water", ["market", "water"]),
-        ('"market square"', ["market square"]),
-        ('"square market"', ["square market"]),
-        ('"water covers" norvik', ["water covers", "norvik"]),
-        ('"after the', ["after the"]),  # a quotation that is still being typed
-        ("洪水", ["洪 水"]),
-        ("水洪", ["水 洪"]),
-        ("市场广场 北京", ["市 场 广 场", "北 京"]),
-        ("mayor's", ["mayor s"]),
-        ("evening.example", ["evening example"]),
-        ("nowhere", ["nowhere"]),
-    ],
-)
-def test_a_search_finds_the_cases_with_its_words(known: Known, search: str, phrases: list[str]) -> None:
+def test_a_search_finds_the_cases_with_its_words(known: Known) -> None:
     with known.sessions() as session:
-        for effort in ALIKE:
-            assert found_ids(session, Wanted(text=search), effort) == known.ids(Wanted(), *phrases)
+        for search, phrases in SEARCHES.items():
+            expected = known.ids(Wanted(), *phrases)
+            assert (0 < len(expected) < 250) or search in ('"square market"', "nowhere", "after AND the")
+            for effort in ALIKE:
+                assert found_ids(session, Wanted(text=search), effort) == expected, search
 
 
-def test_chinese_and_phrases_do_find_something(known: Known) -> None:
-    for phrases in (["洪 水"], ["水 洪"], ["market square"], ["mayor s"], ["waterloo"]):
-        assert 10 < len(known.ids(Wanted(), *phrases)) < 100
-
-
-@pytest.mark.parametrize("search", ["", "   ", '"', '""', "*", "()", "-", "' \\", "\x00", "​", "^:+"])
-def test_a_search_without_a_word_finds_every_case(known: Known, search: str) -> None:
+def test_a_search_without_a_word_finds_every_case(known: Known) -> None:
     with known.sessions() as session:
-        assert found_ids(session, Wanted(text=search)) == known.ids(Wanted())
-        assert count(session, Wanted(text=search)) == Count(len(known.facts))
+        for search in WORDLESS:
+            assert found_ids(session, Wanted(text=search)) == known.ids(Wanted()), search
+            assert count(session, Wanted(text=search)) == Count(len(known.facts)), search
 
 
-@pytest.mark.parametrize(
-    "search",
-    [
-        '"', "*", "flood*", "NEAR(", "NEAR(flood water, 3)", "flood OR NOT water", "words : flood", "{a b}:c",
-        "^flood", "flood -water", "flood + ", "a:*", "!flood & | <-> water", "'; DROP TABLE cases; --",
-        "%_\\", "_", "flood _", "_ flood", "\ud800", "\x00flood", "'" * 50, '"' * 51, "(" * 500,
-        "word " * 500, "ﬀ ² ٣ क्षि e\u0301", "\u202eflood", "🌊 flood",
-    ],
-)  # fmt: skip
-def test_no_search_is_a_command_to_the_index(known: Known, search: str) -> None:
+def test_no_search_is_a_command_to_the_index(known: Known) -> None:
     with known.sessions() as session:
-        for effort in ALIKE:
-            found = found_ids(session, Wanted(text=search), effort)
-            assert len(found) == len(set(found)) <= len(known.facts)
+        for search in HOSTILE:
+            for effort in ALIKE:
+                found = found_ids(session, Wanted(text=search), effort)
+                assert len(found) == len(set(found)) <= len(known.facts), search
         assert session.scalar(sa.select(sa.func.count()).select_from(Case)) == len(known.facts)
-
-
-@pytest.mark.parametrize("word", ["NOT", "OR", "near", "and"])
-def test_a_word_of_the_index_own_language_is_searched_for_like_any_other(known: Known, word: str) -> None:
-    with known.sessions() as session:
-        assert found_ids(session, Wanted(text=word)) == known.ids(Wanted(), word.lower())
 
 
 def test_a_case_is_listed_with_where_it_stands(known: Known) -> None:

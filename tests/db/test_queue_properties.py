@@ -1,11 +1,10 @@
 """Whatever people and imports do, in any order: the queue does what a model of one page does."""
 
 import hashlib
-import itertools
 import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
@@ -25,13 +24,15 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from db import audits, queue, rulings
 from db.cases import NewCase, NewImage, NewOpinion, add_cases
-from db.derived import check
-from db.derived_tables import Kind, Queued
+from db.derived import check, rebuild
+from db.derived_tables import Bucket, Kind, Queued
 from db.engine import make_sessions, open_engine, write_session
 from db.models import Case, Ruling, is_current
+from db.requests import doubted, request
 from db.rulings import AlreadyRuledError, NewRuling, NothingToUndoError, ensure_annotator
-from db.vocabulary import LEASE, UNDOABLE_RULINGS, Answer, HumanAnswer, Role, Split, Verdict
+from db.vocabulary import LEASE, UNDOABLE_RULINGS, Answer, HumanAnswer, QueueReason, Role, Split, Verdict
 from db.worth import Order, change_order
+from tests.postgres import Server
 
 T = TypeVar("T")
 NewDesk = Callable[[], AbstractContextManager[sessionmaker[Session]]]
@@ -56,6 +57,7 @@ class ModelCase:
     wanted: int  # people
     opinions: dict[str, str]
     is_audited: bool = False
+    requested: QueueReason | None = None
     rulings: dict[int, tuple[Answer, bool]] = field(default_factory=dict)  # by annotator: answer, settles
     holder: int | None = None
     lease_until: datetime = NOON
@@ -76,15 +78,26 @@ class ModelCase:
         return set(self.opinions.values()) in ({"i"}, {"o"})
 
     @property
-    def wants_a_person(self) -> bool:
-        """Whether it belongs into the queue."""
+    def why(self) -> QueueReason | None:
+        """Why it wants a person, if it does."""
         if not (self.is_trained_on and self.has_image):
-            return False
+            return None
         if self.human == HumanAnswer.SPLIT:
-            return True
-        is_asked = bool(self.opinions) and not self.is_agreed
+            return QueueReason.SPLIT_RULINGS
         is_settled = any(settles for _, settles in self.rulings.values())
-        return (is_asked or self.is_audited) and len(self.rulings) < self.wanted and not is_settled
+        if is_settled or len(self.rulings) >= self.wanted:
+            return None
+        reason = self._why_at_first()
+        return QueueReason.SECOND_OPINION if reason and self.rulings else reason
+
+    def _why_at_first(self) -> QueueReason | None:
+        if self.requested == QueueReason.SENT:
+            return QueueReason.SENT
+        if self.opinions and not self.is_agreed:
+            return (
+                QueueReason.CONFLICT if {"i", "o"} & set(self.opinions.values()) else QueueReason.NO_VERDICT
+            )
+        return QueueReason.AUDIT if self.is_audited else self.requested
 
 
 @dataclass
@@ -178,6 +191,38 @@ class Desk(RuleBasedStateMachine):
         for case_id in new:
             self.cases[case_id].is_audited = True
 
+    @precondition(lambda self: self.cases)
+    @rule(pick=picks, wanted=st.integers(1, 3))
+    def send_to_the_desk(self, pick: int, wanted: int) -> None:
+        case_id = _chosen(self.cases, pick)
+        with write_session(self.sessions) as session:
+            request(session, [case_id], QueueReason.SENT, self.now, rulings_wanted=wanted)
+        self._is_requested(case_id, QueueReason.SENT, wanted)
+
+    @precondition(lambda self: self.cases)
+    @rule(pick=picks, probability=st.sampled_from([0.0, 0.5, 0.6, 0.9]))
+    def ask_the_student(self, pick: int, probability: float) -> None:
+        case_id = _chosen(self.cases, pick)
+        with write_session(self.sessions) as session:
+            doubted(session, {case_id: probability}, self.now)
+        if probability in (0.5, 0.6):
+            self._is_requested(case_id, QueueReason.STUDENT_UNSURE, 1)
+
+    def _is_requested(self, case_id: int, why: QueueReason, wanted: int) -> None:
+        case = self.cases[case_id]
+        if case.requested is None:  # asked for again, it stays as it was asked for
+            case.requested, case.wanted = why, max(case.wanted, wanted)
+
+    @rule(split=st.sampled_from([-1.0, 0.0, 1.0]), rarity=st.sampled_from([0.0, 2.0]))
+    def change_the_order(self, split: float, rarity: float) -> None:
+        with write_session(self.sessions) as session:
+            change_order(session, replace(HALF_TWICE, split=split, rarity=rarity), None, self.now)
+
+    @rule()
+    def make_anew_what_is_derived(self) -> None:
+        with write_session(self.sessions) as session:
+            rebuild(session, self.now)
+
     @rule(minutes=st.sampled_from([1, 4, 11, 60, 13 * 60]))
     def wait(self, minutes: int) -> None:
         self.now += timedelta(minutes=minutes)
@@ -189,12 +234,19 @@ class Desk(RuleBasedStateMachine):
         kept, freed = self.held[who][:count], self.held[who][count:]
         free = {case_id for case_id in self.cases if self._may_be_offered(case_id, who)}
         with write_session(self.sessions) as session:
+            worths = self._worths(session, free)
             got = queue.claim(session, who, self.now, count=count, is_audit_turn=is_audit_turn)
         assert got[: len(kept)] == kept, "the holder gets the same cases back, in their order"
         new = got[len(kept) :]
         assert len(set(new)) == len(new)
         assert set(new) <= free, "nobody is offered what they may not have"
         assert len(new) == min(count - len(kept), len(free)), "nobody goes without while there is a case"
+        first = [self.cases[case_id].why == QueueReason.AUDIT for case_id in new[:1]]
+        if is_audit_turn and any(self.cases[case_id].why == QueueReason.AUDIT for case_id in free):
+            assert all(first), "on an audit turn an audit case comes first"
+        else:
+            best = sorted((worths[case_id] for case_id in free), reverse=True)
+            assert [worths[case_id] for case_id in new] == best[: len(new)], "the worthiest come first"
         for case_id in freed:
             self._free(case_id)
         for case_id in got:
@@ -328,14 +380,16 @@ class Desk(RuleBasedStateMachine):
     def _in_the_queue_are_the_cases_that_want_a_person(self, session: Session) -> None:
         columns = (Queued.case_id, Queued.annotator_id, Queued.lease_until)
         rows = session.execute(sa.select(*columns)).all()
-        assert {row.case_id for row in rows} == {
-            id_ for id_, case in self.cases.items() if case.wants_a_person
-        }
+        assert {row.case_id for row in rows} == {id_ for id_, case in self.cases.items() if case.why}
         assert {(row.case_id, row.annotator_id, row.lease_until) for row in rows if row.annotator_id} == {
             (id_, case.holder, case.lease_until) for id_, case in self.cases.items() if case.holder
         }
 
     # the model's own hands
+
+    def _worths(self, session: Session, case_ids: Collection[int]) -> dict[int, float]:
+        query = sa.select(Queued.case_id, Bucket.worth).join(Bucket).where(Queued.case_id.in_(case_ids))
+        return {case_id: worth for case_id, worth in session.execute(query)}
 
     def _rule(self, who: int, new: NewRuling, settles: bool) -> None:
         with write_session(self.sessions) as session:
@@ -364,7 +418,7 @@ class Desk(RuleBasedStateMachine):
         case = self.cases[case_id]
         del case.rulings[who]
         self._free_if_done(case_id)
-        if case.wants_a_person and not (self._is_leased(case_id) and case.holder != who):
+        if case.why and not (self._is_leased(case_id) and case.holder != who):
             self._hold(case_id, who)
             self.held[who].insert(0, case_id)
             self.screen[who] = [case_id, *(other for other in self.screen[who] if other != case_id)]
@@ -381,7 +435,7 @@ class Desk(RuleBasedStateMachine):
                 held.remove(case_id)
 
     def _free_if_done(self, case_id: int) -> None:
-        if not self.cases[case_id].wants_a_person:
+        if not self.cases[case_id].why:
             self._free(case_id)
 
     def _is_leased(self, case_id: int) -> bool:
@@ -391,7 +445,7 @@ class Desk(RuleBasedStateMachine):
     def _may_be_offered(self, case_id: int, who: int) -> bool:
         case = self.cases[case_id]
         return (
-            case.wants_a_person
+            case.why
             and not self._is_leased(case_id)
             and case_id not in self.held[who]
             and who not in case.rulings
@@ -419,22 +473,33 @@ def _chosen(things: Collection[T], pick: int) -> T:
 @pytest.fixture
 def new_desk(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> NewDesk:
     """Give a function that opens an empty desk, another one each time."""
-    numbers = itertools.count()
-    given = request.getfixturevalue("empty_file" if kind == "sqlite" else "empty_database")
-    server = None if kind == "sqlite" else request.getfixturevalue("server")
+    if kind == "sqlite":
+        return _in_a_file(request.getfixturevalue("empty_file"), tmp_path / "desk.db")
+    return _on_a_server(request.getfixturevalue("server"), request.getfixturevalue("empty_database"))
+
+
+def _in_a_file(empty_file: Path, path: Path) -> NewDesk:
+    engine = open_engine(sa.URL.create("sqlite", database=str(path)))  # one, so that it compiles but once
 
     @contextmanager
     def opened() -> Iterator[sessionmaker[Session]]:
-        if server:
-            url = server.new_database(template=given)
-        else:
-            path = shutil.copy(given, tmp_path / f"{next(numbers)}.db")
-            url = sa.URL.create("sqlite", database=str(path))
+        shutil.copy(empty_file, path)
+        yield make_sessions(engine)
+        engine.dispose()
+        for left in path.parent.glob("desk.db*"):
+            left.unlink()
+
+    return opened
+
+
+def _on_a_server(server: Server, empty_database: str) -> NewDesk:
+    @contextmanager
+    def opened() -> Iterator[sessionmaker[Session]]:
+        url = server.new_database(template=empty_database)
         engine = open_engine(url)
         yield make_sessions(engine)
         engine.dispose()
-        if server:
-            server.drop(url)
+        server.drop(url)
 
     return opened
 

@@ -1,6 +1,7 @@
 """The command line: what it prints, and one clear sentence for what cannot be."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -94,4 +95,32 @@ def test_an_import_reports_what_it_did_and_stats_count_it(
     wanted += " preferences_possible teachers agreement rulings annotators"
     assert set(wanted.split()) <= figures.keys()
     assert main(["stats", *data]) == 0
-    assert "cases: 2" in capsys.readouterr().out
+    assert re.search(r"^cases +2$", capsys.readouterr().out, re.MULTILINE)
+
+
+def test_audit_and_queue_say_what_they_did_and_what_comes_next(
+    data: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "cases.jsonl"
+    opinions = [{"teacher": name, "verdict": "in_context", "rationale": "Fits."} for name in "AB"]
+    Image.new("RGB", (60, 40), "teal").save(tmp_path / "picture.png")
+    cases = [{"caption": f"Caption {n}.", "image": "picture.png", "opinions": opinions} for n in range(3)]
+    path.write_text("\n".join(json.dumps(case) for case in cases))
+    assert main(["import", "native", str(path), *data]) == 0
+    capsys.readouterr()
+
+    fails_with("--sample 0", ["audit", "--sample", "0", *data], capsys)
+    assert main(["audit", *data]) == 0
+    assert "none drawn yet" in capsys.readouterr().out
+    assert main(["audit", "--sample", "5", *data]) == 0
+    said = capsys.readouterr().out
+    assert "3 cases drawn into the queue; no more agreed" in said
+    assert "0 of 3 ruled on" in said
+
+    fails_with("second_opinions", ["queue", "--second-opinions", "2", *data], capsys)
+    fails_with("--ask-student 0", ["queue", "--ask-student", "0", *data], capsys)
+    assert main(["queue", "--rarity", "0.5", "--anew", "--json", *data]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["order"]["rarity"], told["order"]["split"], told["waiting"]) == (0.5, 1.0, {"audit": 3})
+    assert main(["queue", *data]) == 0
+    assert re.search(r"^audit +3$", capsys.readouterr().out, re.MULTILINE)

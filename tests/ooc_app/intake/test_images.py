@@ -17,6 +17,7 @@ from ooc_app.intake.images import (
     admit_file,
     shown_copy,
     stored_path,
+    thumbnail,
 )
 
 Picture = Callable[..., bytes]
@@ -192,6 +193,48 @@ def test_a_small_picture_is_not_enlarged(tmp_path: Path, picture: Picture) -> No
     stored = admit(picture(side=(20, 30)), tmp_path)
     with Image.open(shown_copy(stored.sha256, tmp_path)) as image:
         assert image.size == (20, 30)
+
+
+def test_a_thumbnail_of_what_the_desk_does_not_have_is_refused(tmp_path: Path) -> None:
+    for name in ("0" * 64, "../../etc/passwd", "x"):
+        with pytest.raises(UnknownImageError):
+            thumbnail(name, tmp_path)
+    assert files_in(tmp_path) == []
+
+
+def test_a_picture_damaged_since_has_no_thumbnail(tmp_path: Path, picture: Picture) -> None:
+    stored = admit(picture(side=(600, 400)), tmp_path)
+    stored_path(stored.sha256, tmp_path).write_bytes(b"\xff\xd8\xff cut short")
+    with pytest.raises(ImageRefusedError, match="damaged"):
+        thumbnail(stored.sha256, tmp_path)
+    assert not (tmp_path / "thumbs").exists()
+
+
+def test_the_thumbnail_is_made_once_from_the_shown_copy(tmp_path: Path, picture: Picture) -> None:
+    stored = admit(picture(side=(3_000, 1_000), kind="PNG"), tmp_path)
+    thumb = thumbnail(stored.sha256, tmp_path)
+    made = thumb.stat().st_mtime_ns
+    with Image.open(thumb) as image:
+        assert (image.format, image.size, image.mode) == ("JPEG", (240, 80), "RGB")
+        assert colour(image, (10, 10))[0] > 150 > colour(image, (230, 10))[0]
+    stored_path(stored.sha256, tmp_path).unlink()  # neither it nor the shown copy is wanted again
+    shown_copy(stored.sha256, tmp_path).unlink()
+    assert thumbnail(stored.sha256, tmp_path).stat().st_mtime_ns == made
+    assert thumb.relative_to(tmp_path).parts == ("thumbs", stored.sha256[:2], f"{stored.sha256[2:]}.jpg")
+
+
+def test_the_thumbnail_of_a_small_picture_is_not_enlarged(tmp_path: Path, picture: Picture) -> None:
+    stored = admit(picture(side=(20, 30)), tmp_path)
+    with Image.open(thumbnail(stored.sha256, tmp_path)) as image:
+        assert image.size == (20, 30)
+
+
+def test_a_thumbnail_stands_upright(tmp_path: Path, picture: Picture) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # lies on its side
+    stored = admit(picture(side=(600, 300), exif=exif), tmp_path)
+    with Image.open(thumbnail(stored.sha256, tmp_path)) as image:
+        assert image.size == (120, 240)
 
 
 def test_the_shown_copy_carries_no_metadata(tmp_path: Path, picture: Picture) -> None:

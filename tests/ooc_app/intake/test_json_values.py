@@ -47,9 +47,11 @@ def test_what_is_no_list_is_not_entered() -> None:
         (b'[{"a": 1}, 12', [b'{"a": 1}']),
         (b'[{"a": 1} }', [b'{"a": 1}']),
         (b"[", []),
+        (b'[]\n{"a": 1}', []),
+        (b'[{"a": 1}]]', [b'{"a": 1}']),
     ],
 )
-def test_a_list_that_breaks_off_gives_what_it_has_and_says_so(data: bytes, entries: list[bytes]) -> None:
+def test_a_list_without_its_end_gives_what_it_has_and_says_so(data: bytes, entries: list[bytes]) -> None:
     found, damage = cut(data)
     assert found == entries
     assert damage

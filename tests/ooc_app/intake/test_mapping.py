@@ -100,6 +100,8 @@ def test_a_value_may_leave_its_row_out_and_broken_nested_json_is_refused() -> No
     columns = parse_mapping("gold:label,2=left_out", CASE_FIELDS)
     with pytest.raises(LeftOutError, match="`label` is 2"):
         case_row({"label": 2}, columns)
+    with pytest.raises(LeftOutError, match="`label` has another value"):
+        case_row({"label": 7}, parse_mapping("gold:label,*=left_out", CASE_FIELDS))
     with pytest.raises(BadCaseError, match="`said` is not valid JSON"):
         case_row({"said": "["}, {"opinions": Column("said")})
 

@@ -102,7 +102,18 @@ def test_a_csv_file_without_captions_is_named(desk: Desk, tmp_path: Path) -> Non
             "`confidence` is '80'",
         ),
         ('{"caption": "A", "opinions": [{"teacher": "T", "verdict": "unsure", "confidence": NaN}]}', "'nan'"),
+        (
+            '{"caption": "A", "opinions": [{"teacher": "T", "verdict": "unsure", "confidence": Infinity}]}',
+            "'inf'",
+        ),
         ({"caption": "A", "opinions": [{"teacher": "T", "verdict": "unsure"}] * 2}, "two opinions"),
+        (
+            {"caption": "A", "opinions": [{"teacher": "T", "verdict": "unsure", "elements": ["town"]}]},
+            "`elements` is 'town', not one of person, place, time, event, object, other",
+        ),
+        ({"caption": "A", "id": 10**30}, "`id` is a number too large to be kept exactly"),
+        ({"caption": "A", "note": {"a": 1}}, "`note` is not a text"),
+        (b'{"caption": "A", "opinions": [{"teacher": "T\xff", "verdict": "unsure"}]}', "not valid UTF-8"),
     ],
 )
 def test_a_bad_line_is_reported_and_the_good_ones_are_in(
@@ -184,8 +195,17 @@ def test_everything_a_line_may_say_arrives(desk: Desk, tmp_path: Path, picture: 
         "url": "javascript:alert(1)",
         "date": 1973,
         "place": "p",
+        "note": "n",
         "evidence": [{"kind": "image", "title": "t", "url": "u", "date": "d", "text": "x"}],
-        "opinions": [{"teacher": "T", "verdict": "unsure", "rationale": "r", "confidence": 0.5}],
+        "opinions": [
+            {
+                "teacher": "T",
+                "verdict": "unsure",
+                "rationale": "r",
+                "confidence": 0.5,
+                "elements": ["place", "other"],
+            }
+        ],
         "credit": "left alone",
     }
     report = import_native(desk, write(tmp_path, line), name="mine")
@@ -207,6 +227,8 @@ def test_everything_a_line_may_say_arrives(desk: Desk, tmp_path: Path, picture: 
     assert (case.evidence[0].title, case.evidence[0].text) == ("t", "x")
     assert (case.opinions[0].teacher, case.opinions[0].verdict) == ("T", Answer.UNSURE)
     assert (case.opinions[0].rationale, case.opinions[0].confidence) == ("r", 0.5)
+    assert list(case.opinions[0].elements or ()) == ["place", "other"]
+    assert case.note == "n"
 
 
 def test_importing_again_changes_nothing_and_a_changed_opinion_is_a_new_version(
@@ -264,6 +286,48 @@ def test_csv_says_the_same_with_nested_columns_as_json(desk: Desk, tmp_path: Pat
         (5, "`opinions` is not valid JSON"),
         (6, "it has more cells than the header has columns"),
     ]
+
+
+@pytest.mark.parametrize("delimiter", [";", "\t"])
+def test_csv_with_semicolons_or_tabs_says_the_same(delimiter: str, desk: Desk, tmp_path: Path) -> None:
+    opinions = json.dumps([{"teacher": "T", "verdict": "in_context", "elements": []}])
+    with (tmp_path / "cases.csv").open("w", encoding="utf-8-sig", newline="") as file:
+        rows = csv.writer(file, delimiter=delimiter)
+        rows.writerow(["id", "caption", "opinions"])
+        rows.writerow(["1", "A, B; C", opinions])
+    assert import_native(desk, tmp_path / "cases.csv").opinions == 1
+    assert [view.caption for view in views(desk)] == ["A, B; C"]
+
+
+def test_captions_in_any_script_and_of_any_length_arrive_from_both_forms(desk: Desk, tmp_path: Path) -> None:
+    captions = [
+        "中文標題",
+        "כותרת",
+        "Заголовок",
+        "😀👩‍👩‍👧",
+        "x" * 100_000,
+        "é" * 200_000,
+        "\uff1dfull width",
+    ]
+    lines = write(tmp_path, *[{"caption": caption} for caption in captions])
+    with (tmp_path / "cases.csv").open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([["caption"], *([caption] for caption in captions)])
+    assert import_native(desk, lines).cases == len(captions)
+    assert [view.caption for view in views(desk)] == captions
+    again = import_native(desk, tmp_path / "cases.csv")
+    assert (again.cases, again.unchanged) == (0, len(captions))
+
+
+def test_a_json_list_is_read_like_lines(desk: Desk, tmp_path: Path) -> None:
+    path = tmp_path / "cases.json"
+    path.write_text('[{"caption": "A"}, {"caption": 5}, {}, {"caption": "B"}]')
+    report = import_native(desk, path)
+    assert (report.cases, [bad.line for bad in report.bad]) == (3, [3])
+
+
+def test_cells_that_no_spreadsheet_runs_are_read_as_they_were(desk: Desk, tmp_path: Path) -> None:
+    import_native(desk, write(tmp_path, "id,caption", "1,'=1+1", "2,''=1", "3,'tis", name="cases.csv"))
+    assert [view.caption for view in views(desk)] == ["=1+1", "'=1", "'tis"]
 
 
 def test_broken_quoting_in_csv_costs_its_line_only(desk: Desk, tmp_path: Path) -> None:

@@ -3,17 +3,15 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ooc_app.__main__ import main
+from ooc_app.commands import keeping
 from ooc_app.desk import Desk
 from tests.ooc_app.keeping.conftest import pictures
-
-ROOT = Path(__file__).resolve().parents[3]
 
 
 def test_a_backup_of_a_folder_that_is_not_there_makes_no_desk(
@@ -91,18 +89,27 @@ def test_doctor_repairs_when_asked(used_desk: Desk, capsys: pytest.CaptureFixtur
     assert not (used_desk.data_dir / "backups" / ".cut off.partial").exists()
 
 
-def test_ctrl_c_leaves_nothing_and_says_so(used_desk: Desk, tmp_path: Path) -> None:
-    used_desk.close()
-    command = [sys.executable, "-m", "ooc_app", "backup", str(tmp_path / "backup"), "--json"]
-    with subprocess.Popen(
-        [*command, "--data", str(used_desk.data_dir)],
-        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, bufsize=1,
-    ) as process:  # fmt: skip
-        assert process.stdout is not None
-        process.stdout.readline()
-        os.kill(process.pid, signal.SIGINT)
-        _, said = process.communicate()
-    if process.returncode == 0:
-        pytest.skip("the backup was done before it could be interrupted")
-    assert (process.returncode, said) == (1, "Interrupted; no backup was made.\n")
-    assert not [path for path in tmp_path.iterdir() if "backup" in path.name]
+@pytest.mark.parametrize("moment", ["copy database", "verify database", "copy pictures", "verify pictures"])
+def test_ctrl_c_leaves_nothing_and_says_so(
+    moment: str,
+    used_desk: Desk,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    backup = tmp_path / "backup"
+    restores = moment == "verify pictures"
+    if restores:
+        assert main(["backup", str(backup), "--data", str(used_desk.data_dir)]) == 0
+    before = sorted(tmp_path.iterdir())
+
+    def press(what: str, figures: dict[str, Any]) -> None:
+        if what == moment:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(keeping, "saying", lambda given, quiet: press)
+    data_dir = tmp_path / "new" if restores else used_desk.data_dir
+    assert main(["restore" if restores else "backup", str(backup), "--data", str(data_dir)]) == 1
+    said = "nothing was restored" if restores else "no backup was made"
+    assert capsys.readouterr().err == f"Interrupted; {said}.\n"
+    assert sorted(tmp_path.iterdir()) == before

@@ -36,8 +36,8 @@ def test_a_backup_that_fails_is_logged_and_told_and_harms_nobody(
     used_desk: Desk, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert backup_if_due(used_desk, NOON, kept=7) is not None
-    (used_desk.data_dir / "runs" / "secret").mkdir()
-    (used_desk.data_dir / "runs" / "secret" / "config.json").symlink_to("config.json")  # leads to itself
+    (used_desk.data_dir / "runs").rmdir()
+    (used_desk.data_dir / "runs").symlink_to("runs")  # leads to itself
     with caplog.at_level(logging.WARNING):
         failed = backup_if_due(used_desk, NOON + DAY, kept=7)
     assert failed is not None

@@ -97,8 +97,11 @@ def test_settings_that_are_a_folder_are_named(used_desk: Desk) -> None:
 
 
 def test_a_restore_that_was_cut_off_is_named(used_desk: Desk) -> None:
-    (used_desk.data_dir / ".restore.partial").mkdir()
-    assert kinds(used_desk.data_dir) == {"restore_cut_off": True}
+    (used_desk.data_dir / ".restore.partial" / "runs").mkdir(parents=True)
+    assert kinds(used_desk.data_dir, repair=True) == {"restore_cut_off": True}
+    (used_desk.data_dir / ".restore.partial" / "runs").rmdir()  # all was in place
+    assert kinds(used_desk.data_dir, repair=True) == {"restore_cut_off": False}
+    assert kinds(used_desk.data_dir) == {}
 
 
 def test_what_may_not_be_written_is_named(tmp_path: Path) -> None:
@@ -149,12 +152,25 @@ def test_a_database_that_is_none_is_told_from_one_that_cannot_be_opened(used_des
     found = examine(used_desk.data_dir, {}, repair=True)
     assert [one.finding.kind for one in found] == ["database_damaged"]
     assert "file is not a database" in found[0].finding.says
-    (used_desk.data_dir / "desk.db").unlink()
-    url = f"sqlite:///{used_desk.data_dir / 'nowhere' / 'desk.db'}"
-    found = examine(used_desk.data_dir, {"OOC_DATABASE_URL": url})
-    assert [one.finding.kind for one in found] == ["database_unusable"]
+    elsewhere = used_desk.data_dir / "elsewhere.db"
+    found = examine(used_desk.data_dir, {"OOC_DATABASE_URL": f"sqlite:///{elsewhere}"})
+    assert [one.finding.kind for one in found] == ["database_missing"]
+    assert not elsewhere.exists()
+    elsewhere.mkdir()
+    found = examine(used_desk.data_dir, {"OOC_DATABASE_URL": f"sqlite:///{elsewhere}/desk.db"})
+    assert [one.finding.kind for one in found] == ["database_missing"]
     found = examine(used_desk.data_dir, {"OOC_DATABASE_URL": "mysql://localhost"})
     assert [one.finding.kind for one in found] == ["database_unusable"]
+
+
+def test_what_cannot_be_examined_keeps_nobody_from_examining_the_rest(used_desk: Desk) -> None:
+    connection = sqlite3.connect(used_desk.data_dir / "desk.db")
+    connection.execute("DROP TABLE promotions")
+    connection.close()
+    pictures(used_desk)[0].unlink()
+    found = examine(used_desk.data_dir, {}, repair=True)
+    assert [one.finding.kind for one in found] == ["not_examined", "pictures_missing"]
+    assert found[0].finding.says == "Not examined (rows of runs): no such table: promotions."
 
 
 def test_a_damaged_page_is_found_and_nothing_in_the_database_is_touched(used_desk: Desk) -> None:

@@ -1,6 +1,7 @@
 """What a backup keeps of a run while the run's process goes on."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from ooc_app.desk import Desk
 from ooc_app.keeping import files
 from ooc_app.keeping.backup import back_up
 from ooc_app.keeping.files import copy_files
+from ooc_app.keeping.whole import place
 from tests.ooc_app.keeping.conftest import AddRun, add_checkpoint
 
 
@@ -80,7 +82,6 @@ def test_whenever_a_run_ends_its_copy_never_claims_more_than_it_holds(
     (run.adapter_dir(Stage.SFT) / "adapter_model.safetensors").write_bytes(b"stage 1")
     checkpoint = add_checkpoint(run, "dpo", 20)
     copied = 0
-    placed = files.place
 
     def end() -> None:
         run.adapter_dir(Stage.DPO).mkdir()
@@ -99,7 +100,7 @@ def test_whenever_a_run_ends_its_copy_never_claims_more_than_it_holds(
             if copied == moment:
                 end()
             copied += 1
-        return placed(source, target, link=link)
+        return place(source, target, link=link)
 
     monkeypatch.setattr(files, "place", place_and_count)
     (tmp_path / "backup").mkdir()
@@ -133,6 +134,12 @@ def test_what_a_run_appends_to_is_copied_and_what_it_writes_once_is_shared(
     assert (tmp_path / "backup" / adapter).samefile(used_desk.data_dir / adapter)
     assert made.files[str(adapter)].size == 7
     assert made.run_pictures == 4
+
+
+def test_what_is_no_file_is_passed_over(used_desk: Desk, tmp_path: Path) -> None:
+    os.mkfifo(used_desk.data_dir / "pipe")
+    (used_desk.data_dir / "unplugged").symlink_to(tmp_path / "nowhere")
+    assert set(back_up(used_desk, tmp_path / "backup").files) == {"desk.db", "settings.toml"}
 
 
 def test_what_people_add_to_the_data_folder_is_kept_too(used_desk: Desk, tmp_path: Path) -> None:

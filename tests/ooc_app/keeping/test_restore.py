@@ -158,6 +158,15 @@ def test_what_is_done_on_a_restored_desk_leaves_the_backup_as_it_was(
     restore(backup, tmp_path / "again")
 
 
+def test_a_run_whose_state_was_damaged_does_not_stop_a_restore(
+    used_desk: Desk, add_run: AddRun, tmp_path: Path
+) -> None:
+    add_run("strange").state_path.write_text("{")
+    back_up(used_desk, tmp_path / "backup")
+    restore(tmp_path / "backup", tmp_path / "new")
+    assert (tmp_path / "new" / "runs" / "strange" / "state.json").read_text() == "{"
+
+
 def test_a_run_that_was_going_is_stopped_in_the_restored_desk_and_can_be_resumed(
     used_desk: Desk, add_run: AddRun, tmp_path: Path
 ) -> None:
