@@ -5,6 +5,7 @@
 // or whoever is sent the link.
 
 const FILTERS = ["q", "state", "verdict", "gold", "split", "source", "teacher", "says", "annotator", "picture", "since", "until", "flagged"];
+const OWN = [...FILTERS, "case", "from"]; // what of the address is ours
 const PATIENCE = 20000; // ms the desk may take to answer before it counts as unreachable
 const TYPING = 160; // ms of rest after which what was typed is looked for
 const NO_ANSWER = "The desk does not answer. Is it still running?";
@@ -53,10 +54,15 @@ function readAddress() {
 
 function writeAddress(isNew) {
   const params = new URLSearchParams(location.search);
-  for (const name of [...FILTERS, "case", "from"]) params.delete(name);
+  for (const name of OWN) params.delete(name);
+  if (!isSeen()) return putAddress(params, false); // another tab is open: the address is not ours
   if (openId !== null) params.set("case", openId);
   for (const name of FILTERS) if (wanted[name]) params.set(name, wanted[name]);
   if (from !== null) params.set("from", from);
+  putAddress(params, isNew);
+}
+
+function putAddress(params, isNew) {
   const query = String(params);
   const next = location.pathname + (query ? "?" + query : "") + location.hash;
   if (next === location.pathname + location.search + location.hash) return;
@@ -283,8 +289,21 @@ if (window.oocCases) window.oocCases.abort();
 window.oocCases = new AbortController();
 const { signal } = window.oocCases;
 document.addEventListener("keydown", pressed, { signal });
-window.addEventListener("popstate", () => restore(), { signal });
-signal.addEventListener("abort", () => clearTimeout(polling));
+window.addEventListener("popstate", backOrForth, { signal });
+const visible = new IntersectionObserver(() => writeAddress(false)); // told when the tab is left or entered
+visible.observe(root);
+signal.addEventListener("abort", () => {
+  clearTimeout(polling);
+  visible.disconnect();
+});
+
+function backOrForth() {
+  if (isSeen()) return restore();
+  if (!OWN.some((name) => new URLSearchParams(location.search).has(name))) return;
+  readAddress();
+  document.querySelector("#desk-tabs [data-tab-id=cases]").click();
+  restore();
+}
 
 async function restore() {
   readAddress();

@@ -9,7 +9,7 @@ function showCase(one) {
     caseTop(one),
     part("Teachers", one.opinions.map(opinion), "No teacher has said anything of this case."),
     part("Rulings", one.rulings.map(ruling), one.blind ? "" : "Nobody has ruled on this case."),
-    part("Alike", one.relatives.map(relative), ""),
+    part("Same group or picture", one.relatives.map(relative), ""),
     part("History", one.history.map(happening), ""),
   );
   panel.hidden = false;
@@ -45,7 +45,7 @@ function closeButton() {
 
 function caseHead(one) {
   const head = make("header", "cases-head");
-  const about = outside([one.dataset, one.external_id, one.split].join(" · "), "cases-soft");
+  const about = outside([one.dataset, one.external_id, one.split].filter(Boolean).join(" · "), "cases-soft");
   const deeds = make("span", "cases-deeds");
   if (one.may_send) deeds.append(pressable("ask for a ruling", () => confirmSend(one, head)));
   const link = pressable("copy link", copyLink);
@@ -183,17 +183,15 @@ function seconds(number) {
 
 function relative(one) {
   const item = make("li", "cases-relative");
-  const link = row(one);
-  link.querySelector(".cases-meta").prepend(one.why + " · ");
-  item.append(link);
+  item.append(row(one));
   return item;
 }
 
 function happening(one) {
   const item = make("li", "cases-happening " + one.kind);
   const words = make("p");
-  words.append(outside(one.who, "", "b"), " " + one.what + " ", when(one.at));
-  item.append(words);
+  words.append(outside(one.who, "", "b"), " " + one.what);
+  item.append(when(one.at), words);
   if (one.more) item.append(outside(one.more, "cases-soft", "p"));
   return item;
 }

@@ -1,7 +1,6 @@
 () => {
   // A page whose address names a case or a search begins in the Cases tab.
   const own = /[?&](case|q|state|verdict|gold|split|source|teacher|says|annotator|picture|flagged|since|until|from)=/;
-  const tabs = [...document.querySelectorAll("#desk-tabs button[role=tab]")];
-  const tab = tabs.find((one) => one.textContent.trim() === "Cases");
+  const tab = document.querySelector("#desk-tabs [data-tab-id=cases]");
   if (tab && own.test(location.search)) tab.click();
 }

@@ -48,7 +48,8 @@ function pattern(says) {
   return node;
 }
 
-const UNITS = [["year", 31536000], ["month", 2592000], ["day", 86400], ["hour", 3600], ["minute", 60]];
+const UNITS = [["day", 86400], ["hour", 3600], ["minute", 60]];
+const MONTH = 2592000; // seconds; what is longer ago is told by its date
 
 function when(iso) {
   const at = new Date(iso);
@@ -58,7 +59,8 @@ function when(iso) {
   const seconds = (Date.now() - at) / 1000;
   const unit = UNITS.find(([, length]) => Math.abs(seconds) >= length);
   const words = new Intl.RelativeTimeFormat("en", { numeric: "auto" });
-  node.textContent = unit ? words.format(-Math.round(seconds / unit[1]), unit[0]) : "just now";
+  if (Math.abs(seconds) > MONTH) node.textContent = at.toLocaleDateString("en-GB", { dateStyle: "medium" });
+  else node.textContent = unit ? words.format(-Math.round(seconds / unit[1]), unit[0]) : "just now";
   return node;
 }
 
@@ -93,10 +95,10 @@ function row(one) {
   if (one.verdict) line.append(chip(one.verdict));
   line.append(make("span", "cases-state", one.state));
   if (one.says.length) line.append(pattern(one.says));
-  const meta = outside([one.source, one.date].filter(Boolean).join(" · "), "cases-meta");
+  const meta = make("span", "cases-meta");
+  for (const said of [one.why, one.source, one.date]) if (said) meta.append(outside(said, "", "bdi"), " · ");
+  meta.append(when(one.came));
   words.append(outside(one.caption, "cases-caption"), line, meta);
-  meta.append(make("span", "cases-came"));
-  meta.lastChild.append(when(one.came));
   link.append(thumb(one), words);
   return link;
 }

@@ -132,7 +132,7 @@ async function preview(form, begin) {
   const list = make("ol", "cases-rows");
   list.append(...answer.rows.map((one) => firstRow(one, answer.unit)));
   const polarity = make("p", "notice", answer.polarity.length ? "" : "This format has no verdicts of its own.");
-  answer.polarity.forEach(([name, where], at) => polarity.append(at ? make("br") : "", make("b", "", name), ": " + where));
+  answer.polarity.forEach(([name, where], at) => polarity.append(at ? make("br") : "", make("b", "", name), ": ", coded(where)));
   place.replaceChildren(
     make("h3", "", "The first rows, as cases of the data set “" + answer.dataset + "”"),
     polarity,
@@ -141,12 +141,21 @@ async function preview(form, begin) {
   );
 }
 
+// `column` as code, the rest as it is.
+function coded(text) {
+  const node = make("span");
+  text.split("`").forEach((piece, at) => node.append(at % 2 ? outside(piece, "", "code") : piece));
+  return node;
+}
+
 function fieldsFrom(answer) {
   const box = make("details", "cases-mapping");
   const list = make("dl");
   for (const [name, where] of [...answer.mapping, ["picture paths", "start from " + answer.images]]) {
     const pair = make("div");
-    pair.append(make("dt", "", name), outside(where, "", "dd"));
+    const from = make("dd");
+    from.append(coded(where));
+    pair.append(make("dt", "", name), from);
     list.append(pair);
   }
   box.append(make("summary", "", "where the other fields come from"), list);
@@ -166,7 +175,7 @@ function firstRow(one, unit) {
   const about = make("p", "cases-line-small");
   about.append(one.gold ? chip(one.gold) : make("span", "cases-soft", "no gold verdict"), make("span", "cases-state", one.split));
   if (one.opinions.length) about.append(pattern(one.opinions));
-  about.append(make("span", "cases-soft", one.picture), outside(one.meta, "cases-soft"), outside(one.id, "cases-soft"));
+  about.append(...[one.picture, one.meta, one.id].filter(Boolean).map((said) => outside(said, "cases-soft")));
   words.append(outside(one.caption, "cases-caption", "p"), about);
   return item;
 }
@@ -273,7 +282,11 @@ function outcome(one) {
     facts.append(item);
   }
   const lines = make("ul", "cases-lines");
-  lines.append(...one.lines.map((words) => outside(words, "", "li")));
+  for (const words of one.lines) {
+    const item = make("li");
+    item.append(coded(words));
+    lines.append(item);
+  }
   box.append(facts, lines, ...one.links.map(([words, link]) => download(words, link)));
   box.append(pressable("Put away", () => end({ forget: true })));
   return box;

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from itertools import chain
 from multiprocessing import get_context
 from typing import Final, Protocol
 
@@ -97,10 +98,22 @@ class Together:
         return None if seconds is None else seconds * 1000
 
 
+def added_up(rounds: Sequence[Together]) -> Together:
+    """Join what the same people did in several rounds; their seconds of work add up."""
+    joined = []
+    for accounts in zip(*(one.accounts for one in rounds), strict=True):
+        parts = [(account.seconds, account.items, account.reasons) for account in accounts]
+        seconds, items, reasons = (tuple(chain.from_iterable(part)) for part in zip(*parts, strict=True))
+        failed = sum(account.failed for account in accounts)
+        wall = sum(account.wall for account in accounts)
+        joined.append(Account(accounts[0].number, seconds, items, failed, reasons, wall))
+    return Together(tuple(joined))
+
+
 def work(seats: Sequence[Seat], *, seconds: float, loops: int | None = None) -> Together:
     """Let everyone work at the same time, for so many seconds or loops each."""
     context = get_context("spawn")
-    with context.Manager() as manager, ProcessPoolExecutor(len(seats), mp_context=context) as pool:
+    with ProcessPoolExecutor(len(seats), mp_context=context) as pool, context.Manager() as manager:
         ready = manager.Barrier(len(seats), timeout=SECONDS_TO_SIT)
         begun = [pool.submit(_work_alone, seat, ready, seconds, loops) for seat in seats]
         return Together(tuple(one.result() for one in begun))

@@ -44,7 +44,7 @@ def main() -> None:
             show("desk", PACKAGES, figures, as_json=given.json)
             return
         peer, version = install(given.peer, cache)
-        figures = peer_figures(peer, version, sizes, cache)
+        figures = peer_figures(peer, sizes, cache)
         show(f"desk beside {given.peer}", PACKAGES, figures, as_json=given.json, **{given.peer: version})
 
 

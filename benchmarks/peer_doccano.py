@@ -15,6 +15,7 @@ import os
 import subprocess
 import time
 import zipfile
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -26,8 +27,9 @@ import httpx
 
 from benchmarks.clients import Loop, NothingLeftError, Together, browser, checked, looping
 from benchmarks.desk_cases import read_cases
+from benchmarks.package import Package
 from benchmarks.processes import free_port, server
-from benchmarks.side_by_side import PEOPLE, Exported, Package
+from benchmarks.side_by_side import LOOPS, PEOPLE, ROUNDS, Exported
 
 PATIENCE: Final = 3600  # seconds for an import or export of everything
 POLL: Final = 0.1  # seconds between two looks at whether its task queue is done
@@ -102,6 +104,7 @@ class OpenDoccano:
 
     def __init__(self, url: str, owner: httpx.Client, items: Path) -> None:
         self.url, self.owner = url, owner
+        self.turns = Counter[tuple[int, str]]()
         self.project = made(owner, "/v1/projects", PROJECT)["id"]
         category = {"text": "in_context", "suffix_key": "1", "background_color": "#009E73"}
         self.category = made(owner, f"/v1/projects/{self.project}/category-types", category)["id"]
@@ -117,8 +120,11 @@ class OpenDoccano:
         self.load_seconds = time.perf_counter() - began
 
     def seat(self, number: int, way: str) -> "DoccanoSeat":
-        """The seat of a person, who begins at the first page as everybody does."""
-        return DoccanoSeat(self.url, self.project, self.category, number, way)
+        """The seat of a person, who goes on at the page they left; all of the eight see the same pages."""
+        turn = self.turns[number, way]
+        self.turns[number, way] += 1
+        first_page = LOOPS * (turn + (ROUNDS if number else 0))
+        return DoccanoSeat(self.url, self.project, self.category, number, way, first_page)
 
     def beyond_wanted(self, together: Together) -> int:
         """One answer is wanted of each item."""
@@ -164,12 +170,13 @@ class DoccanoSeat:
     category: int
     number: int
     way: str
+    first_page: int
 
     def sit(self) -> Loop:
         """Sign in and fetch an example."""
         client = signed_in(self.url, self.number)
         examples = f"/v1/projects/{self.project}/examples"
-        pages = count()
+        pages = count(self.first_page)
 
         def fetch() -> str:
             asked = {"limit": "1", "offset": str(next(pages)), "q": "", "confirmed": "", "ordering": ""}

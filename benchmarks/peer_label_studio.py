@@ -18,8 +18,9 @@ import httpx
 
 from benchmarks.clients import Loop, NothingLeftError, Together, browser, checked, looping
 from benchmarks.desk_cases import TEACHERS, read_cases
+from benchmarks.package import Package
 from benchmarks.processes import free_port, server
-from benchmarks.side_by_side import PEOPLE, Exported, Package
+from benchmarks.side_by_side import PEOPLE, Exported
 
 PATIENCE: Final = 3600  # seconds for an import or export of everything
 AT_ONCE: Final = 50_000  # tasks in one upload; it takes 250,000 or 200 MB

@@ -19,8 +19,9 @@ from typing import Any, Final
 
 from benchmarks.clients import Loop, LoopFailedError, NothingLeftError, Together, browser, checked, looping
 from benchmarks.desk_cases import TEACHERS, read_cases
+from benchmarks.package import Package
 from benchmarks.processes import free_port, server
-from benchmarks.side_by_side import PEOPLE, Exported, Package
+from benchmarks.side_by_side import PEOPLE, Exported
 
 DIVIDED: Final = "one person per item"
 DEFAULTS: Final = "its defaults"

@@ -1,6 +1,7 @@
-"""The desk and another tool, one after the other at each size, so that both meet the same machine."""
+"""The desk beside another tool, at each size."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
@@ -23,16 +24,12 @@ def install(name: str, cache: Path) -> tuple[Tool, str]:
     return tool, tool.install(cache / "venvs")
 
 
-def peer_figures(peer: Tool, version: str, sizes: list[int], cache: Path) -> list[Figure]:
+def peer_figures(peer: Tool, sizes: list[int], cache: Path) -> list[Figure]:
     """Do the same work at the desk and at the other tool, and compare."""
     figures = []
     for size in sizes:
         items = write_cases(cache / "items" / f"{size}.jsonl", size)
-        tools: tuple[Tool, Tool] = (OocDesk(), peer)
-        done = []
-        for tool in tools:
-            print(f"{tool.name}: {size:,} items", file=sys.stderr)
-            with TemporaryDirectory(dir=cache, prefix="work-") as folder:
-                done.append(measure(tool, items, size, Path(folder)))
-        figures += ratios(done[0], done[1], f"{peer.name} {version}")
+        with TemporaryDirectory(dir=cache, prefix="work-") as folder:
+            ours, theirs = measure((OocDesk(), peer), items, size, Path(folder))
+        figures += [replace(row, what=f"{size:,} items: {row.what}") for row in ratios(ours, theirs)]
     return figures

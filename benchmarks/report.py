@@ -12,7 +12,7 @@ import operator
 import os
 import platform
 import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from typing import Any, Final
@@ -24,6 +24,7 @@ _COMPARISONS: Final[dict[str, Callable[[float, float], bool]]] = {
     ">": operator.gt,
     "=": operator.eq,
 }
+_MET: Final = {True: "met", False: "missed", None: ""}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +78,22 @@ def show(
         )
         return
     print(machine() + "; " + ", ".join(f"{name} {number}" for name, number in versions.items()))
+    for line in table(figures):
+        print(line)
+
+
+def table(figures: list[Figure]) -> Iterator[str]:
+    """Write one line per figure, under a heading where there is another tool to tell from."""
     widest = max((len(one.what) for one in figures), default=0)
+    is_compared = any(one.theirs is not None for one in figures)
+    if is_compared:
+        yield f"{'':{widest}} {'ours':>10} {'theirs':>10} {'unit':9}{'ratio':>10}"
     for one in figures:
-        print(f"{one.what:{widest}} {_number(one.value):>10} {one.unit:9}{_verdict(one)}".rstrip())
+        ratio = "" if one.ratio is None else f"{one.ratio:g} x"
+        theirs = f" {_number(one.theirs):>10}" if is_compared else ""
+        beside = f"{ratio:>10}" if is_compared else f"{one.goal or '':>12}"
+        line = f"{one.what:{widest}} {_number(one.value):>10}{theirs} {one.unit:9}{beside}  {_MET[one.met]}"
+        yield line.rstrip()
 
 
 def machine() -> str:
@@ -91,12 +105,6 @@ def percentile(values: Iterable[float], share: float) -> float | None:
     """Return the value that `share` (0 to 1) of the values do not exceed, None of no values."""
     ordered = sorted(values)
     return ordered[min(int(share * len(ordered)), len(ordered) - 1)] if ordered else None
-
-
-def _verdict(one: Figure) -> str:
-    met = {True: "met", False: "missed", None: ""}[one.met]
-    ratio = "" if one.ratio is None else f"{one.ratio:g} x"
-    return f"{one.goal or '':>12}  {met:7}{ratio:>8}"
 
 
 def _number(value: float | None) -> str:

@@ -4,21 +4,20 @@
 (`peer_*.py`) are measured by the same lines, on the same items, in the same run.
 """
 
-import subprocess
 import sys
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Protocol
 
-from benchmarks.clients import Seat, Together, work
-from benchmarks.processes import nice
+from benchmarks.clients import Seat, Together, added_up, work
 from benchmarks.report import Figure, compared, figure
 
 PEOPLE: Final = 8
-LOOPS: Final = 200  # of the one person, at most
-SECONDS: Final = 15.0  # of work, alone and together
+ROUNDS: Final = 2  # through the tools
+LOOPS: Final = 100  # of the one person in a round, at most
+SECONDS: Final = 10.0  # of work in a round, alone and together
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,47 +64,64 @@ class Tool(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """How a tool did, going from item to item in one way; times in ms."""
+    """How a tool did, going from item to item in one way: one person, and eight."""
 
-    alone_p50: float | None
-    alone_p95: float | None
-    per_second: float
-    failed: float  # percent of the loops of all together
-    saved: int  # answers of all together
-    beyond_wanted: int  # items that more people answered than were wanted
+    alone: Together
+    together: Together
+    beyond_wanted: int  # items that more of the eight answered than were wanted
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """How a tool did at one size."""
+    """How a tool did."""
 
-    items: int
     loaded: float  # items per second
     ways: dict[str, Way]
     exported: Exported
 
 
-def measure(tool: Tool, items: Path, number: int, folder: Path) -> Work:
-    """Do the whole work at one tool, with `number` items."""
-    with tool.opened(items, folder) as opened:
-        ways = {way: work_in(opened, way, number) for way in tool.ways}
-        return Work(number, number / opened.load_seconds, ways, opened.export())
+def measure(tools: Sequence[Tool], items: Path, number: int, folder: Path) -> list[Work]:
+    """Do the whole work, with `number` items, at each of the tools."""
+    with ExitStack() as stack:
+        running: list[Open] = []
+        for place, tool in enumerate(tools):
+            print(f"{tool.name}: {number:,} items", file=sys.stderr)
+            own = folder / str(place)
+            own.mkdir()
+            running.append(stack.enter_context(tool.opened(items, own)))
+        ways = _work_in_turn(tools, running, number)
+        return [
+            Work(number / opened.load_seconds, did, opened.export())
+            for opened, did in zip(running, ways, strict=True)
+        ]
 
 
-def work_in(opened: Open, way: str, number: int) -> Way:
-    """Let one person work, then eight, on a fifth of the items at most, so that they do not run out."""
-    alone = work([opened.seat(0, way)], seconds=SECONDS, loops=min(LOOPS, number // 50))
+def _work_in_turn(tools: Sequence[Tool], running: Sequence[Open], number: int) -> list[dict[str, Way]]:
+    """Let people work a little at each tool in turn, over and over, so that all meet the same machine."""
+    done: list[dict[str, list[tuple[Together, Together]]]] = [{} for _ in tools]
+    for _ in range(ROUNDS):
+        for tool, opened, did in zip(tools, running, done, strict=True):
+            for way in tool.ways:
+                did.setdefault(way, []).append(_work_in(opened, way, number))
+    return [
+        {way: _added_up(opened, rounds) for way, rounds in did.items()}
+        for opened, did in zip(running, done, strict=True)
+    ]
+
+
+def _work_in(opened: Open, way: str, number: int) -> tuple[Together, Together]:
+    """Let one person work, then eight, on a tenth of the items at most, so that they do not run out."""
+    alone = work([opened.seat(0, way)], seconds=SECONDS, loops=min(LOOPS, number // 100))
     seats = [opened.seat(number, way) for number in range(1, PEOPLE + 1)]
-    together = work(seats, seconds=SECONDS, loops=number // 100)
+    together = work(seats, seconds=SECONDS, loops=number // 200)
     say_failures(alone, together)
-    return Way(
-        alone.milliseconds(0.5),
-        alone.milliseconds(0.95),
-        together.per_second,
-        together.failed,
-        together.saved,
-        opened.beyond_wanted(together),
-    )
+    return alone, together
+
+
+def _added_up(opened: Open, rounds: Sequence[tuple[Together, Together]]) -> Way:
+    alone = added_up([one for one, _ in rounds])
+    together = added_up([several for _, several in rounds])
+    return Way(alone, together, opened.beyond_wanted(together))
 
 
 def say_failures(*done: Together) -> None:
@@ -114,65 +130,37 @@ def say_failures(*done: Together) -> None:
         print(reason, file=sys.stderr)
 
 
-def ratios(ours: Work, theirs: Work, peer: str) -> list[Figure]:
-    """Compare, row by row."""
+def ratios(ours: Work, theirs: Work) -> list[Figure]:
+    """Compare, row by row; an export of the answers alone is no match for one of everything."""
     rows = [compared("import", ours.loaded, theirs.loaded, "items/s", more_is_better=True)]
-    [our_way] = ours.ways.values()
-    for name, way in theirs.ways.items():
-        how = f" ({name})" if name else ""
+    [way] = ours.ways.values()
+    for name, other in theirs.ways.items():
         rows += [
-            compared(f"one person, p50{how}", our_way.alone_p50, way.alone_p50, "ms", more_is_better=False),
-            compared(f"one person, p95{how}", our_way.alone_p95, way.alone_p95, "ms", more_is_better=False),
-            compared(
-                f"eight people{how}", our_way.per_second, way.per_second, "loops/s", more_is_better=True
-            ),
-            _beside(f"loops that failed{how}", our_way.failed, way.failed, "%"),
-            _beside(f"answers of the eight{how}", our_way.saved, way.saved, "answers"),
-            _beside(f"items answered too often{how}", our_way.beyond_wanted, way.beyond_wanted, "items"),
+            replace(row, what=f"{row.what} ({name})" if name else row.what) for row in _ratios(way, other)
         ]
-    rows += [
-        compared("export", ours.exported.seconds, theirs.exported.seconds, "s", more_is_better=False),
-        _beside(
-            "export has the item data", ours.exported.has_item_data, theirs.exported.has_item_data, "0 or 1"
-        ),
+    out, other_out = ours.exported, theirs.exported
+    if out.has_item_data == other_out.has_item_data:
+        rows.append(compared("export", out.seconds, other_out.seconds, "s", more_is_better=False))
+    else:
+        rows.append(_beside("export (theirs: the answers alone)", out.seconds, other_out.seconds, "s"))
+    rows.append(_beside("exported", out.items, other_out.items, "items"))
+    return rows
+
+
+def _ratios(ours: Way, theirs: Way) -> list[Figure]:
+    we, they = ours.together, theirs.together
+    rows = []
+    for told, share in (("p50", 0.5), ("p95", 0.95)):
+        times = (ours.alone.milliseconds(share), theirs.alone.milliseconds(share))
+        rows.append(compared(f"one person, {told}", *times, "ms", more_is_better=False))
+    return [
+        *rows,
+        compared("eight people", we.per_second, they.per_second, "loops/s", more_is_better=True),
+        _beside("loops that failed", we.failed, they.failed, "%"),
+        _beside("answers of the eight", we.saved, they.saved, "answers"),
+        _beside("items answered too often", ours.beyond_wanted, theirs.beyond_wanted, "items"),
     ]
-    return [replace(row, what=f"{ours.items:,} items, {peer}: {row.what}") for row in rows]
 
 
 def _beside(what: str, ours: float, theirs: float, unit: str) -> Figure:
     return replace(figure(what, float(ours), unit), theirs=float(theirs))
-
-
-@dataclass(frozen=True, slots=True)
-class Package:
-    """A tool's package, in a virtual environment of its own."""
-
-    name: str
-    held_back: Sequence[str] = ()  # constraints without which its newest version does not run
-
-    def install(self, cache: Path) -> str:
-        """Install the newest version where there is none; return which one is there."""
-        venv = self.folder(cache)
-        if not (venv / "complete").exists():
-            subprocess.run([sys.executable, "-m", "venv", "--clear", str(venv)], check=True)
-            pip = [
-                str(venv / "bin" / "python"),
-                "-m",
-                "pip",
-                "install",
-                "--quiet",
-                "--disable-pip-version-check",
-            ]
-            constraints = venv / "constraints.txt"
-            constraints.write_text("".join(f"{one}\n" for one in self.held_back))
-            subprocess.run(
-                nice([*pip, "--constraint", str(constraints), self.name]), check=True, stdout=sys.stderr
-            )
-            (venv / "complete").touch()
-        asking = f"from importlib.metadata import version; print(version({self.name!r}))"
-        python = [str(venv / "bin" / "python"), "-c", asking]
-        return subprocess.run(python, check=True, capture_output=True, text=True).stdout.strip()
-
-    def folder(self, cache: Path) -> Path:
-        """Where the virtual environment is."""
-        return (cache / self.name).absolute()

@@ -15,8 +15,12 @@ A commit is on disk when it returns (on SQLite `synchronous=FULL`; about 0.15 ms
 which may lose the last rulings when the power goes).
 """
 
+import random
+import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +37,8 @@ from db.kinds import forget_counts, write_counts
 
 CACHE_KIB = 32_768  # of pages per connection; SQLite's own 2 MB do not hold the indexes of a million cases
 CHECKPOINT_PAGES = 4_000  # 16 MB; a checkpoint waits for the disk twice, and an import fills 4 MB in no time
-BUSY_MS = 10_000  # how long a writer waits for another one before it gives up
+BUSY_MS = 10_000  # how long a writer waits for the others before it gives up
+_ASK_AGAIN = (0.000_5, 0.003)  # seconds between two tries of a writer that waits, from and to
 
 
 class UnusableDatabaseError(Exception):
@@ -44,17 +49,18 @@ class NewerDatabaseError(UnusableDatabaseError):
     """Raised when a newer version of OOC Desk has migrated the database."""
 
 
-def open_engine(url: str | sa.URL) -> sa.Engine:
+def open_engine(url: str | sa.URL, *, busy_ms: int = BUSY_MS) -> sa.Engine:
     """Open the database at `url` without touching its tables; one engine serves all threads.
 
-    Raises UnusableDatabaseError for an address that is none of SQLite's or PostgreSQL's.
+    A writer that waits longer than `busy_ms` for the others gets an OperationalError. Raises
+    UnusableDatabaseError for an address that is none of SQLite's or PostgreSQL's.
     """
     address = _address(url)
     if address.get_backend_name() == "postgresql":
-        return postgresql.open_postgresql(address, BUSY_MS)
+        return postgresql.open_postgresql(address, busy_ms)
     engine = sa.create_engine(address)
-    sa.event.listen(engine, "connect", _prepare_sqlite)
-    sa.event.listen(engine, "begin", _begin_sqlite)
+    sa.event.listen(engine, "connect", partial(_prepare_sqlite, busy_ms))
+    sa.event.listen(engine, "begin", partial(_begin_sqlite, busy_ms))
     return engine
 
 
@@ -179,18 +185,37 @@ def _writes(dialect: sa.Dialect) -> dict[str, Any]:
     return postgresql.WRITE_OPTIONS if dialect.name == "postgresql" else {"writes": True}
 
 
-def _prepare_sqlite(connection: Any, record: object) -> None:
+def _prepare_sqlite(busy_ms: int, connection: sqlite3.Connection, record: object) -> None:
     connection.isolation_level = None  # the driver starts no transactions of its own: _begin_sqlite does
-    cursor = connection.cursor()
-    cursor.execute(f"PRAGMA busy_timeout={BUSY_MS}")
-    cursor.execute("PRAGMA journal_mode=WAL")
-    cursor.execute("PRAGMA synchronous=FULL")
-    cursor.execute("PRAGMA foreign_keys=ON")
-    cursor.execute(f"PRAGMA cache_size=-{CACHE_KIB}")
-    cursor.execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}")
-    cursor.close()
+    for setting in (f"busy_timeout={busy_ms}", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {setting}").close()
 
 
-def _begin_sqlite(connection: sa.Connection) -> None:
-    writes = connection.get_execution_options().get("writes", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+def _begin_sqlite(busy_ms: int, connection: sa.Connection) -> None:
+    if connection.get_execution_options().get("writes", False):
+        _take_turn(busy_ms, connection)
+    else:
+        connection.exec_driver_sql("BEGIN")
+
+
+def _take_turn(busy_ms: int, connection: sa.Connection) -> None:
+    """Begin a transaction that writes, as soon as no other one does.
+
+    Left to itself SQLite asks again after ever longer pauses, so whoever has waited longest asks least
+    often, and of eight writers some come away with "database is locked". Here all ask at one rate.
+    """
+    driver: Any = connection.connection.driver_connection
+    driver.execute("PRAGMA busy_timeout=0").close()
+    give_up = time.monotonic() + busy_ms / 1000
+    try:
+        while time.monotonic() < give_up:
+            try:
+                driver.execute("BEGIN IMMEDIATE")
+                return
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+                    break
+            time.sleep(random.uniform(*_ASK_AGAIN))
+        connection.exec_driver_sql("BEGIN IMMEDIATE")  # a last time, so that a failure is told as any other
+    finally:
+        driver.execute(f"PRAGMA busy_timeout={busy_ms}").close()

@@ -10,22 +10,40 @@ import sys
 import tempfile
 from pathlib import Path
 
+from db.engine import UnusableDatabaseError
+from db.passwords import WeakPasswordError
+from db.people import PersonError
 from db.worth import WrongRuleError
 from ooc_app import promotion, runner, snapshot
-from ooc_app.commands import checking, distilling, figures, importing, queueing
+from ooc_app.commands import (
+    checking,
+    copying,
+    distilling,
+    exporting,
+    figures,
+    importing,
+    keeping,
+    people,
+    queueing,
+)
 from ooc_app.commands.terminal import DeskCommand, FolderCommand, UsageError
+from ooc_app.copying import CopyError
 from ooc_app.desk import DataFolderError, SettingsError, open_desk
-from ooc_app.intake.images import ImageRefusedError
+from ooc_app.export.destination import ExportError
 from ooc_app.intake.entries import ImportFileError
+from ooc_app.intake.images import ImageRefusedError
+from ooc_app.keeping.whole import KeepingError
 from ooc_app.serving import ServingError
 from training.config import ConfigError
 from training.state import RunFolderError
 
-GROUPS = (importing, figures, queueing, distilling, checking)  # in the order of the help
+GROUPS = (
+    importing, exporting, figures, queueing, people, distilling, checking, keeping, copying,
+)  # fmt: skip
 EXPECTED = (
-    ConfigError, DataFolderError, ImageRefusedError, ImportFileError, promotion.PromotionError,
-    runner.RunError, RunFolderError, ServingError, SettingsError, snapshot.SnapshotError, UsageError,
-    WrongRuleError,
+    ConfigError, CopyError, DataFolderError, ExportError, ImageRefusedError, ImportFileError, KeepingError,
+    PersonError, promotion.PromotionError, runner.RunError, RunFolderError, ServingError, SettingsError,
+    snapshot.SnapshotError, UnusableDatabaseError, UsageError, WeakPasswordError, WrongRuleError,
 )  # fmt: skip
 """Failures whose own message says all a person needs."""
 

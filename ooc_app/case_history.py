@@ -10,7 +10,7 @@ from ooc_app.render import duration, percent, verdict_words
 SHOWN_BLIND: Final = ("added", "skip")  # what gives nobody's answer away
 ASKED: Final = {
     QueueReason.SENT.value: "asked for a ruling",
-    QueueReason.STUDENT_UNSURE.value: "a ruling was asked for because the student cannot tell",
+    QueueReason.STUDENT_UNSURE.value: "asked for a ruling because the student cannot tell",
 }
 
 

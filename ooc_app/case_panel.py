@@ -51,18 +51,18 @@ def opened(desk: Desk, person: Person, case_id: int) -> dict[str, Any]:
         waits = _queued(session, case_id)
         return {
             "ok": True,
-            **_as_shown(case, person),
+            **_as_in_adjudicate(case, person),
             **shown_row(row, names, blind),
             "caption": case.caption,
             "blind": BLIND if blind else None,
-            "gold": None if blind else case.gold,
+            **_facts(case, blind=blind),
             "opinions": _blind_opinions(case, person) if blind else _opinions(case),
             "rulings": _rulings(session, case_id, person, only_own=blind),
             "waits": None if blind else waits,
             "history": [
                 one for one in (told(happening, person, blind=blind) for happening in happened) if one
             ],
-            "relatives": _relatives(session, case, person, names),
+            "relatives": [] if blind else _relatives(session, case, person, names),
             "may_send": _may_send(case, person, waits),
         }
 
@@ -82,7 +82,7 @@ def ask_for_ruling(desk: Desk, person: Person, case_id: int) -> dict[str, Any]:
     return {"ok": True, "says": "It is in the queue: whoever is free gets it soon."}
 
 
-def _as_shown(case: CaseView, person: Person) -> dict[str, Any]:
+def _as_in_adjudicate(case: CaseView, person: Person) -> dict[str, Any]:
     """What everybody may see of it."""
     shown = shown_case(case, person.annotator_id)
     return {
@@ -90,11 +90,15 @@ def _as_shown(case: CaseView, person: Person) -> dict[str, Any]:
         "meta": shown["meta"],
         "evidence": shown["evidence"],
         "dataset": case.dataset,
-        "external_id": case.external_id,
         "split": case.split,
-        "group": case.group,
-        "url": case.url,
-        "note": case.note,
+    }
+
+
+def _facts(case: CaseView, *, blind: bool) -> dict[str, Any]:
+    """What else is known of it; an id such as `123-swapped` gives the verdict away, and so may the rest."""
+    return {
+        name: None if blind else getattr(case, name)
+        for name in ("external_id", "gold", "group", "url", "note")
     }
 
 

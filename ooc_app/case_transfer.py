@@ -91,7 +91,7 @@ def begin_import(desk: Desk, work: DeskWork, given: Mapping[str, Any]) -> None:
     def run(watch: Watch) -> Outcome:
         return _imported(inward.import_file(desk, name, source, images_dir, watch.advance), wanted.unit)
 
-    work.start("import", f"Importing {inward.dataset_of(wanted, source)}", wanted.unit, run)
+    work.start("import", f"Import of {inward.dataset_of(wanted, source)}", wanted.unit, run)
 
 
 def _asked_import(given: Mapping[str, Any]) -> tuple[str, Source, Path | None]:
@@ -199,7 +199,7 @@ def begin_export(desk: Desk, work: DeskWork, given: Mapping[str, Any]) -> None:
         )
         return _exported(report, _packed(path, chosen.config_path(path)))
 
-    work.start("export", f"Exporting {chosen.name}", "case", run)
+    work.start("export", f"Export as {chosen.name}", "case", run)
 
 
 def exports_dir(desk: Desk) -> Path:

@@ -58,7 +58,7 @@ def build_page(desk: Desk, serving: Serving | None = None) -> gr.Blocks:
 def _head_line(desk: Desk) -> None:
     """The right of the page head: how far the desk is, and who is at it."""
     gr.HTML(
-        '<div id="desk-progress"></div><div id="desk-account"></div>',
+        '<div id="desk-head"><div id="desk-progress"></div><div id="desk-account"></div></div>',
         js_on_load=(ASSETS / "account.js").read_text(encoding="utf-8") if desk.mode == "desk" else None,
         elem_id="desk-progress-line",
         apply_default_css=False,

@@ -1,9 +1,9 @@
 """The door of the desk: every request passes it, and people sign in and out there.
 
 Gradio is given `Door.name_of` as its `auth_dependency`, which it asks before every route that shows or
-does anything. Its own sign-in (`launch(auth=...)`) is not used: it keeps who is signed in in memory, so
-that a restart signs everybody out, and for ever, so that a new password ends nothing; and behind
-HTTPS it lets any site's page send its cookie and read the answer.
+does anything. Its own sign-in (`launch(auth=...)`) is not used: a restart signs everybody out, a new
+password or a closed account nobody, and behind HTTPS any site's page may send its cookie along and
+read the answer.
 
 People fill in a form at `/login`; a program posts the same two fields, `username` and `password`, and
 gets a cookie to send along. `/logout` frees what the person holds.

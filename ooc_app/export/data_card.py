@@ -81,7 +81,7 @@ def data_card(told: Told) -> str:
         cases=cases,
         settled=told.settled,
         without_image=told.without_image,
-        splits=_rows({split: number for split, number in told.cases.items()}),
+        splits=_rows({split: told.cases[split] for split in _splits(told)}),
         columns="\n".join(f"| `{column.name}` | {column.about} |" for column in COLUMNS),
         datasets=_rows(dict(told.datasets.most_common())),
         teachers=_rows(dict(sorted(told.teachers.items()))),
@@ -117,7 +117,7 @@ def _info(told: Told) -> dict[str, Any]:
 
 
 def _splits(told: Told) -> list[Split]:
-    return [split for split, number in told.cases.items() if number]
+    return [split for split in Split if told.cases[split]]
 
 
 def _rows(counts: Mapping[str, int]) -> str:

@@ -72,7 +72,8 @@ def _locked(partial: Path, *, folder: bool) -> Iterator[None]:
     try:
         if folder:
             partial.mkdir(exist_ok=True)
-        descriptor = os.open(partial, os.O_RDONLY if folder else os.O_RDWR | os.O_CREAT, 0o666)
+        flags = os.O_RDONLY if folder else os.O_RDWR | os.O_CREAT
+        descriptor = os.open(partial, flags | os.O_NOFOLLOW, 0o666)
     except OSError as error:
         raise ExportError(f"{partial.parent} cannot be written to ({error.strerror}).") from error
     try:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 AT_ONCE: Final = 1_000  # rows turned to columns in one go
 ROW_GROUP_MAX: Final = 10_000  # rows; a file remembers something of each row group until it is closed
-ROW_GROUP_BYTES: Final = 32_000_000  # of pictures
+ROW_GROUP_BYTES: Final = 32_000_000  # of pictures and long texts
 INDEXED: Final = ["split", "dataset", "gold", "settled"]  # what a reader may choose rows by
 SHARD_BYTES: Final = 500_000_000  # of pictures and text; what the hub recommends
 
@@ -60,6 +60,12 @@ def _row(case: WholeCase, manner: Manner) -> dict[str, Any]:
     return {**native_case(case, manner), "image": {"bytes": data, "path": sha256} if data else None}
 
 
+def _size(row: dict[str, Any]) -> int:
+    picture = len(row["image"]["bytes"]) if row["image"] else 0
+    texts = len(row["caption"]) + sum(len(said["rationale"]) for said in row["opinions"])
+    return picture + texts
+
+
 def _tell(told: Told, case: WholeCase, row: dict[str, Any]) -> None:
     view = case.view
     told.cases[view.split] += 1
@@ -76,15 +82,15 @@ class _Shards:
         self._folder, self._split, self._schema = folder, split, schema
         self._rows: list[dict[str, Any]] = []
         self._batches: list[pyarrow.RecordBatch] = []  # of the row group to come
-        self._picture_bytes = 0  # in it
+        self._size = 0  # of it, in bytes
         self._paths: list[Path] = []
         self._writer: Any = None
 
     def add(self, row: dict[str, Any]) -> None:
         """Take a row, and write a row group when enough wait."""
         self._rows.append(row)
-        self._picture_bytes += len(row["image"]["bytes"]) if row["image"] else 0
-        is_full = self._picture_bytes >= ROW_GROUP_BYTES
+        self._size += _size(row)
+        is_full = self._size >= ROW_GROUP_BYTES
         if is_full or len(self._rows) == AT_ONCE:
             self._turn()
         if is_full or len(self._batches) * AT_ONCE >= ROW_GROUP_MAX:
@@ -129,7 +135,7 @@ class _Shards:
             )
         table = pyarrow.Table.from_batches(self._batches, self._schema)
         self._writer.write_table(table, row_group_size=table.num_rows)
-        self._batches, self._picture_bytes = [], 0
+        self._batches, self._size = [], 0
         if self._paths[-1].stat().st_size >= SHARD_BYTES:
             self._writer.close()
             self._writer = None

@@ -11,6 +11,7 @@ from db.engine import write_session
 from db.models import Queued, Ruling
 from db.passwords import hash_password
 from db.vocabulary import Role
+from db.worth import Order, change_order
 from ooc_app.auth import now
 from ooc_app.desk import Desk, open_desk
 from tests.browser.running_app import RunningApp, add_conflicts
@@ -26,6 +27,7 @@ def newsroom(tmp_path: Path) -> Iterator[Desk]:
     with open_desk(tmp_path / "data") as desk:
         add_conflicts(desk, 6)
         with write_session(desk.sessions) as session:
+            change_order(session, Order(second_opinions=0), None, now())
             for name, role in (("Vera", Role.EDITOR), ("maria v", Role.ANNOTATOR), ("Ben", Role.ANNOTATOR)):
                 people.add_person(session, None, name, role, kept, now())
         yield desk
@@ -103,7 +105,7 @@ def test_two_people_at_once_rule_on_different_cases_and_signing_out_frees_what_i
     ruled = [rule(page) for _ in range(2) for page in (maria, ben)]
     assert len(set(ruled)) == 4
     with newsroom.sessions() as session:
-        who = dict(session.execute(sa.select(Ruling.case_id, Ruling.annotator_id)).tuples().all())
+        who = {one.case_id: one.annotator_id for one in session.scalars(sa.select(Ruling))}
     assert [who[case] for case in ruled] == [2, 3, 2, 3]
     left = town(maria)
     maria.get_by_role("button", name="sign out").click()
@@ -132,6 +134,19 @@ def test_whoever_is_signed_out_meanwhile_is_told_and_their_ruling_is_sent_once_t
     with newsroom.sessions() as session:
         kept = session.scalars(sa.select(Ruling).where(Ruling.case_id == case)).one()
     assert (kept.annotator_id, kept.verdict) == (2, "in_context")
+
+
+def test_when_somebody_else_signs_in_at_the_same_browser_nothing_of_the_first_stays(
+    windows: list[BrowserContext], app: RunningApp
+) -> None:
+    maria = signed_in(windows[0], app, "maria v")
+    expect(maria.locator(ACCOUNT)).to_contain_text("maria v")
+    other_tab = windows[0].new_page()
+    other_tab.goto(f"{app.url}/logout")
+    fill_in(other_tab, "Ben")
+    other_tab.wait_for_selector(CASE)
+    maria.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    expect(maria.locator(ACCOUNT)).to_contain_text("Ben")
 
 
 def test_without_sign_in_the_name_stands_there_and_no_way_out(own_page: Page) -> None:

@@ -28,7 +28,7 @@ from tests.postgres import Server
 
 ROOT = Path(__file__).resolve().parents[2]
 PEOPLE = 8
-PATIENCE = 600  # seconds until a process counts as stuck
+PATIENCE = 1_800  # seconds until a process counts as stuck
 
 # Rules on all it is handed and prints "claimed ID" for each, then "ruled ID" once its commit returned.
 # Ends when the queue is empty and the import, if there is one, has told that it is done.
@@ -127,7 +127,7 @@ def _ruled(sessions: sessionmaker[Session]) -> list[tuple[int, int]]:
         return [(who, case) for who, case in session.execute(sa.select(Ruling.annotator_id, Ruling.case_id))]
 
 
-@pytest.mark.parametrize("cases", [60, pytest.param(4_000, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("cases", [60, pytest.param(1_500, marks=pytest.mark.soak)])
 def test_eight_processes_share_the_queue_while_an_import_runs_and_all_is_as_if_one_had_done_it(
     sessions: sessionmaker[Session], cases: int
 ) -> None:

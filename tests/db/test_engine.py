@@ -23,7 +23,6 @@ from db.models import Event, metadata
 from tests.postgres import Server
 
 LOG = sa.insert(Event).values(at=datetime(2026, 3, 1, tzinfo=UTC), detail={})
-BUSY = {"sqlite": "PRAGMA busy_timeout=1", "postgresql": "SET lock_timeout = '1ms'"}
 SECRET = "hunter2/of:mine"
 
 
@@ -247,18 +246,21 @@ def test_what_is_read_in_one_session_is_of_one_moment(sessions: sessionmaker[Ses
 
 
 def test_a_write_session_takes_the_lock_at_once_and_a_reader_does_not_wait(
-    sessions: sessionmaker[Session], kind: str
+    sessions: sessionmaker[Session],
 ) -> None:
+    impatient = open_engine(sessions.kw["bind"].url, busy_ms=1)
     with write_session(sessions) as session:
         session.execute(LOG, {"action": "test"})
         with sessions() as reader:
             assert reader.scalars(sa.select(Event)).all() == []
-        with sessions.kw["bind"].connect() as impatient:
-            impatient.exec_driver_sql(BUSY[kind])
-            impatient.commit()
-            with pytest.raises(sa.exc.OperationalError, match=r"locked|lock timeout"):
-                begin_immediate(Session(impatient))
-            impatient.invalidate()
+        with (
+            pytest.raises(sa.exc.OperationalError, match=r"locked|lock timeout"),
+            make_sessions(impatient)() as other,
+        ):
+            begin_immediate(other)
+    with write_session(make_sessions(impatient)) as session:
+        assert len(session.scalars(sa.select(Event)).all()) == 1
+    impatient.dispose()
 
 
 def test_a_writer_sees_all_that_the_one_before_it_left(sessions: sessionmaker[Session]) -> None:

@@ -13,10 +13,15 @@ from db.vocabulary import Split, Verdict
 from ooc_app import snapshot
 from ooc_app.desk import Desk
 from ooc_app.export.exporting import export_cases
-from tests.ooc_app.export.conftest import IN, OUT, fill, said, stored_picture
+from tests.ooc_app.export.conftest import IN, fill, said, stored_picture
 from training.config import preset
 from training.conversations import answer_turn, question_turn
 from training.records import Preference, Target, read_records
+
+WRONG = {
+    Verdict.IN_CONTEXT: Verdict.OUT_OF_CONTEXT,
+    Verdict.OUT_OF_CONTEXT: Verdict.IN_CONTEXT,
+}
 
 
 def rows_of(desk: Desk, name: str, folder: Path, **options: Any) -> Any:
@@ -46,7 +51,7 @@ def test_both_are_what_a_run_of_this_desk_would_learn_from(desk: Desk, tmp_path:
             pair.case.id,
             question_turn(pair.case),
             answer_turn(pair.verdict, pair.chosen),
-            answer_turn(Verdict.IN_CONTEXT if pair.verdict == OUT else Verdict.OUT_OF_CONTEXT, pair.rejected),
+            answer_turn(WRONG[pair.verdict], pair.rejected),
         )
         for pair in pairs
     ]

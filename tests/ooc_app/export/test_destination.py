@@ -132,6 +132,16 @@ def test_a_kill_between_the_two_renames_of_a_folder_is_made_good(tmp_path: Path)
     assert left(tmp_path) == [f"cases/{MARK}"]
 
 
+@pytest.mark.parametrize("folder", [False, True])
+def test_nothing_is_written_through_a_link_laid_in_its_way(tmp_path: Path, *, folder: bool) -> None:
+    target = tmp_path / "target"
+    earlier_folder(target) if folder else target.write_text("mine")
+    (tmp_path / ".cases.partial").symlink_to(target)
+    with pytest.raises(ExportError, match="cannot be written"), replacing(tmp_path / "cases", folder=folder):
+        pytest.fail("it would go elsewhere")
+    assert (target / MARK).read_text() == "old" if folder else target.read_text() == "mine"
+
+
 def test_a_folder_is_replaced_whole(tmp_path: Path) -> None:
     earlier_folder(tmp_path / "cases")
     (tmp_path / "cases" / "old.txt").write_text("old")

@@ -88,7 +88,7 @@ def test_many_cases_make_many_files_and_none_is_lost(
     assert sorted(rows["id"]) == sorted(f"{number}" for number in range(30))
 
 
-def test_pictures_close_a_row_group_before_they_fill_the_memory(
+def test_pictures_and_long_texts_close_a_row_group_before_they_fill_the_memory(
     desk: Desk, tmp_path: Path, cache_dir: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hub, "ROW_GROUP_BYTES", 1)

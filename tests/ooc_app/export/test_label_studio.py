@@ -1,3 +1,4 @@
+import importlib
 import json
 import subprocess
 import sys
@@ -12,10 +13,12 @@ from ooc_app.desk import Desk
 from ooc_app.export.exporting import export_cases
 from ooc_app.export.label_studio import labelling_interface
 
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # the package uses pydantic's and pandas' old names
-    from label_studio_sdk.converter import Converter
-    from label_studio_sdk.label_interface import LabelInterface
+
+def sdk(module: str) -> Any:
+    """Import a part of the SDK, which uses pydantic's and pandas' old names."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return importlib.import_module(f"label_studio_sdk.{module}")
 
 
 @pytest.fixture
@@ -31,7 +34,7 @@ def test_label_studio_accepts_the_interface_and_every_task(
 ) -> None:
     config = (tmp_path / "tasks.config.xml").read_text(encoding="utf-8")
     assert config == labelling_interface()
-    interface = LabelInterface(config)
+    interface = sdk("label_interface.interface").LabelInterface(config)
     interface.validate()
     for task in tasks:
         assert interface.validate_task({"data": task["data"]}), task["data"]["external_id"]
@@ -70,7 +73,8 @@ def test_the_pictures_are_where_the_tasks_say(full_desk: Desk, tmp_path: Path) -
 
 
 def test_the_sdk_converts_rulings_as_people_gave_them(tasks: list[dict[str, Any]], tmp_path: Path) -> None:
-    converter = Converter(labelling_interface(), project_dir=str(tmp_path), download_resources=False)
+    make = sdk("converter.converter").Converter
+    converter = make(labelling_interface(), project_dir=str(tmp_path), download_resources=False)
     converter.convert_to_json_min(str(tmp_path / "tasks.json"), str(tmp_path / "min"), is_dir=False)
     rows = json.loads((tmp_path / "min" / "result.json").read_text(encoding="utf-8"))
     ruled = [row for row in rows if "verdict" in row]

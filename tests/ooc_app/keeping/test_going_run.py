@@ -20,9 +20,10 @@ from training.state import RunFolder
 __all__ = ["make_run", "tiny_student"]  # fixtures of the trainer's tests
 
 ROOT = Path(__file__).resolve().parents[3]
-STEPS = 60
+STEPS = 16
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", Stage)
 def test_a_run_backed_up_while_it_learns_goes_on_where_it_was(
     stage: Stage, desk: Desk, make_run: MakeRun, tmp_path: Path
