@@ -6,8 +6,9 @@
 // ruling id. What the desk has not confirmed is in localStorage, under one submission id, so that
 // sending it twice makes one ruling.
 
-const KEPT = "ooc-desk:kept-ruling";
-const DRAFT = "ooc-desk:draft:";
+const WHO = (window.gradio_config && window.gradio_config.username) || ""; // what is kept is one person's own
+const KEPT = "ooc-desk:kept-ruling" + (WHO && ":" + WHO);
+const DRAFT = "ooc-desk:draft:" + (WHO && WHO + ":");
 const PATIENCE = 8000; // ms the desk may take to answer before it counts as unreachable
 const RENEWAL = 240000; // ms; a lease lasts ten minutes
 const RECOUNT = 30000; // ms between two looks at what colleagues have done
@@ -26,7 +27,7 @@ class Unreachable extends Error {}
 
 async function ask(name, payload) {
   const late = new Promise((resolve) => setTimeout(resolve, PATIENCE));
-  const answer = await Promise.race([server[name + "_"](payload), late]);
+  const answer = await Promise.race([server[name + "_"]({ ...payload, who: WHO }), late]);
   if (!answer) throw new Unreachable();
   return answer;
 }

@@ -29,9 +29,9 @@ class OocDesk:
     @contextmanager
     def opened(self, items: Path, folder: Path) -> Iterator["OpenDesk"]:
         """Import the items, start the page."""
-        seconds, _ = in_child(import_cases, folder / "data", items)
+        took, _ = in_child(import_cases, folder / "data", items)
         with running(folder / "data") as opened:
-            opened.load_seconds = seconds
+            opened.load_seconds = took.seconds
             yield opened
 
 
@@ -73,7 +73,7 @@ class OpenDesk:
     def export(self) -> Exported:
         """Export all cases in the desk's own format."""
         path = self.data_dir.parent / "export.jsonl"
-        seconds, _ = in_child(export_all, self.data_dir, path)
+        took, _ = in_child(export_all, self.data_dir, path)
         with path.open(encoding="utf-8") as file:
             first = next(file)
-            return Exported(seconds, 1 + sum(1 for _ in file), '"caption"' in first)
+            return Exported(took.seconds, 1 + sum(1 for _ in file), '"caption"' in first)

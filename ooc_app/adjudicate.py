@@ -59,6 +59,13 @@ class SubmissionError(ValueError):
     """Raised for a ruling whose fields make no sense; a page of this version sends none."""
 
 
+class AnotherPersonError(Exception):
+    """Raised where a page that one person opened asks with the sign-in of another, in the same browser.
+
+    A ruling that the first has not yet got through must not become the second's.
+    """
+
+
 # ---- handlers ----
 
 
@@ -250,40 +257,50 @@ def server_functions(desk: Desk) -> list[Callable[..., dict[str, Any]]]:
     board = ProgressBoard(desk)
 
     def look_(payload: dict[str, Any], request: gr.Request) -> dict[str, Any]:
-        return _answer(desk, request, lambda person: look(desk, person, _held(payload)))
+        return _answer(desk, request, payload, lambda person: look(desk, person, _held(payload)))
 
     def rule_(payload: dict[str, Any], request: gr.Request) -> dict[str, Any]:
-        return _answer(
-            desk, request, lambda person: rule_case(desk, person, submission(payload), _held(payload))
-        )
+        def handler(person: Person) -> dict[str, Any]:
+            return rule_case(desk, person, submission(payload), _held(payload))
+
+        return _answer(desk, request, payload, handler)
 
     def skip_(payload: dict[str, Any], request: gr.Request) -> dict[str, Any]:
-        return _answer(
-            desk, request, lambda person: skip_case(desk, person, int(payload["case_id"]), _held(payload))
-        )
+        def handler(person: Person) -> dict[str, Any]:
+            return skip_case(desk, person, int(payload["case_id"]), _held(payload))
+
+        return _answer(desk, request, payload, handler)
 
     def undo_(payload: dict[str, Any], request: gr.Request) -> dict[str, Any]:
-        return _answer(
-            desk, request, lambda person: undo_ruling(desk, person, payload.get("ruling_id"), _held(payload))
-        )
+        def handler(person: Person) -> dict[str, Any]:
+            return undo_ruling(desk, person, payload.get("ruling_id"), _held(payload))
+
+        return _answer(desk, request, payload, handler)
 
     def progress_(payload: dict[str, Any], request: gr.Request) -> dict[str, Any]:
-        return _answer(desk, request, lambda person: counted(board, person))
+        return _answer(desk, request, payload, lambda person: counted(board, person))
 
     return [look_, rule_, skip_, undo_, progress_]
 
 
-def _answer(desk: Desk, asker: Asker, handler: Callable[[Person], dict[str, Any]]) -> dict[str, Any]:
+def _answer(
+    desk: Desk, asker: Asker, payload: Mapping[str, Any], handler: Callable[[Person], dict[str, Any]]
+) -> dict[str, Any]:
     """Let an annotator of the desk do something; answer what goes wrong with one sentence."""
     try:
-        return handler(require(desk, asker, Role.ANNOTATOR))
+        person = require(desk, asker, Role.ANNOTATOR)
+        if payload.get("who") not in (None, "", person.name):
+            raise AnotherPersonError(
+                f"The page of {payload['who']!r} asked with the sign-in of {person.name!r}."
+            )
+        return handler(person)
     except NotAllowedError as refused:
         closed = {"title": "This desk is closed to you", "way": str(refused), "poll": False}
         return {"ok": False, "says": str(refused), "cases": [], "empty": closed}
     except SubmissionError as refused:
         return {"ok": False, "says": str(refused)}
-    except OperationalError:
-        raise  # locked or full: the script takes it for no answer, keeps the ruling and tries again
+    except (AnotherPersonError, OperationalError):
+        raise  # the script takes it for no answer, keeps the ruling and tries again
     except Exception:
         logger.exception("A handler of the Adjudicate tab failed")
         return {"ok": False, "says": "The desk could not do this; its log says why. Nothing was changed."}
