@@ -22,7 +22,7 @@ from sqlalchemy.orm import Session
 from db.base import table_of
 from db.bulk import insert_missing
 from db.models import Case, Kind, Stratum
-from db.vocabulary import Answer, CaseState, HumanAnswer, Verdict
+from db.vocabulary import PREFERENCES_PER_CASE, Answer, CaseState, HumanAnswer, Verdict
 
 LETTERS: Final = {Answer.IN_CONTEXT: "i", Answer.OUT_OF_CONTEXT: "o", Answer.UNSURE: "u"}
 _LETTER_OF: Final[dict[str, str]] = {answer.value: letter for answer, letter in LETTERS.items()}
@@ -85,6 +85,13 @@ class Traits(NamedTuple):
     def settled_as(self) -> Verdict | None:
         """The human verdict, where there is one."""
         return Verdict(self.human) if self.human in tuple(Verdict) else None
+
+    def preferences(self, verdict: str, own_rationales: int = 0) -> int:
+        """Count the (chosen, rejected) pairs that one of these cases gives if `verdict` is right."""
+        right, wrong = self.in_context, self.out_of_context
+        if verdict == Verdict.OUT_OF_CONTEXT:
+            right, wrong = wrong, right
+        return min((right + own_rationales) * wrong, PREFERENCES_PER_CASE)
 
     @property
     def state(self) -> CaseState:

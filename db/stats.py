@@ -27,7 +27,7 @@ from db.agreement import (
 from db.kinds import Traits, all_kinds
 from db.models import Annotator, Case, Kind, Ruling, Teacher, is_current
 from db.queue import waiting
-from db.vocabulary import PREFERENCES_PER_CASE, Answer, HumanAnswer, QueueReason, Split, Verdict
+from db.vocabulary import Answer, HumanAnswer, QueueReason, Split, Verdict
 
 Kinds = list[tuple[Traits, int]]
 """What there is, and how many cases are so."""
@@ -84,22 +84,14 @@ def _preferences(kinds: Kinds) -> dict[str, int]:
     conflicts = [(traits, cases) for traits, cases in kinds if traits.is_conflict]
     return {
         "preferences": sum(
-            cases * _pairs(traits, traits.settled_as, traits.own_rationales)
+            cases * traits.preferences(traits.settled_as, traits.own_rationales)
             for traits, cases in conflicts
             if traits.settled_as and traits.split == Split.TRAIN and traits.has_image
         ),
         "preferences_possible": sum(
-            cases * _pairs(traits, traits.gold) for traits, cases in conflicts if traits.gold
+            cases * traits.preferences(traits.gold) for traits, cases in conflicts if traits.gold
         ),
     }
-
-
-def _pairs(traits: Traits, verdict: str, own_rationales: int = 0) -> int:
-    """Count the (chosen, rejected) pairs one of these cases gives if `verdict` is right."""
-    right, wrong = traits.in_context, traits.out_of_context
-    if verdict == Verdict.OUT_OF_CONTEXT:
-        right, wrong = wrong, right
-    return min((right + own_rationales) * wrong, PREFERENCES_PER_CASE)
 
 
 def _teachers(session: Session, kinds: Kinds) -> list[dict[str, Any]]:

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import psycopg
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
@@ -197,6 +196,8 @@ def _write(connection: sa.Connection, table: sa.Table, rows: Iterator[Row]) -> N
 
 def _write_postgresql(connection: sa.Connection, table: sa.Table, rows: Iterator[Row]) -> None:
     """Stream the rows in, and let new rows go on after their ids."""
+    import psycopg  # only here, so that a desk on SQLite starts without it
+
     quote = connection.dialect.identifier_preparer.quote
     columns = ", ".join(quote(column.name) for column in table.columns)
     cursor = connection.connection.cursor()

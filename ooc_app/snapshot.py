@@ -21,6 +21,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from db.engine import write_session
+from db.kinds import Traits, all_kinds
 from db.models import Ruling, Run, is_current
 from db.views import Selection
 from db.vocabulary import Split
@@ -77,6 +78,17 @@ class _Count:
         self.preferences += preferences
         self.held_out[case.view.split] += lesson.gold is not None
 
+    def add_kind(self, traits: Traits, cases: int) -> None:
+        if traits.split != Split.TRAIN:
+            self.held_out[Split(traits.split)] += cases if traits.gold else 0
+            return
+        self.training_cases += cases
+        if traits.settled_as:
+            self.settled += cases
+            self.preferences += cases * traits.preferences(traits.settled_as, traits.own_rationales)
+        elif traits.pseudo_label:
+            self.agreed += cases
+
     def summary(self, rulings: int) -> SnapshotSummary:
         validation, test = self.held_out[Split.VALIDATION], self.held_out[Split.TEST]
         return SnapshotSummary(
@@ -101,12 +113,17 @@ def recipe(desk: Desk, preset_name: str, **changes: Any) -> DistilConfig:
 
 
 def preview(desk: Desk) -> SnapshotSummary:
-    """Say what `freeze` would put into a run now."""
-    count = _Count()
+    """Say what `freeze` would put into a run now, but for what leaves because it shares with held-out cases.
+
+    It counts kinds instead of reading cases: on a desk of a million that would take a minute.
+    """
+    count, rulings = _Count(), 0
     with desk.sessions() as session:
-        for lesson in read_lessons(session, WITH_IMAGE):
-            count.add(lesson, len(pairs(lesson)))
-        return count.summary(_current_rulings(session))
+        for _, traits, cases in all_kinds(session):
+            rulings += cases * traits.rulings
+            if traits.has_image:
+                count.add_kind(traits, cases)
+    return count.summary(rulings)
 
 
 def freeze(desk: Desk, *, name: str | None, config: DistilConfig) -> Path:

@@ -397,12 +397,13 @@ class Desk(RuleBasedStateMachine):
         assert settled == {(case_id, human) for case_id, human, _ in model if human in tuple(Verdict)}
 
     def _in_the_queue_are_the_cases_that_want_a_person(self, session: Session) -> None:
-        columns = (Queued.case_id, Queued.annotator_id, Queued.lease_until)
-        rows = session.execute(sa.select(*columns)).all()
-        assert {row.case_id for row in rows} == {id_ for id_, case in self.cases.items() if case.why}
-        assert {(row.case_id, row.annotator_id, row.lease_until) for row in rows if row.annotator_id} == {
-            (id_, case.holder, case.lease_until) for id_, case in self.cases.items() if case.holder
-        }
+        columns = (Queued.case_id, Bucket.why, Queued.annotator_id, Queued.lease_until)
+        rows = session.execute(sa.select(*columns).join(Bucket)).all()
+        wanting = {case_id: case.why for case_id, case in self.cases.items() if case.why}
+        assert {row.case_id: row.why for row in rows} == wanting
+        held = {(row.case_id, row.annotator_id, row.lease_until) for row in rows if row.annotator_id}
+        cases = self.cases.items()
+        assert held == {(case_id, case.holder, case.lease_until) for case_id, case in cases if case.holder}
 
     # the model's own hands
 
