@@ -9,11 +9,12 @@ CODE := $(wildcard app.py ooc_app training db tests benchmarks)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run demo student check test clean
+.PHONY: help setup run demo student check test soak clean
 
 help:
 	@echo "make run      start the page on 127.0.0.1:7860 with the demo desk"
 	@echo "make test     all checks and tests, as the build server runs them"
+	@echo "make soak     the long runs of kills and loads"
 	@echo "make setup    make .venv and install requirements.txt, nothing else"
 	@echo "make check    format, ruff, mypy --strict, the fast tests"
 	@echo "make demo     the whole loop without a browser, ending with its table"
@@ -35,13 +36,16 @@ check: $(VENV)/.requirements-dev
 	$(BIN)/ruff format $(CODE)
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/mypy $(CODE)
-	$(BIN)/pytest -m "not slow and not browser" $(ARGS)
+	$(BIN)/pytest -m "not slow and not browser and not soak" $(ARGS)
 
-test: $(VENV)/.requirements-dev $(VENV)/.browser
+test: $(VENV)/.requirements-dev $(VENV)/.browser $(VENV)/.postgres
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/mypy $(CODE)
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest -m "not soak" $(ARGS)
+
+soak: $(VENV)/.requirements-dev $(VENV)/.browser $(VENV)/.postgres
+	$(BIN)/pytest -m soak $(ARGS)
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache
@@ -65,4 +69,8 @@ $(VENV)/.requirements-dev: requirements-dev.txt $(VENV)/.requirements
 
 $(VENV)/.browser: .ci/browser $(VENV)/.requirements-dev
 	.ci/browser $(BIN)/python
+	@touch $@
+
+$(VENV)/.postgres: .ci/postgres $(VENV)/.made
+	.ci/postgres
 	@touch $@

@@ -92,7 +92,7 @@ def estimate(session: Session) -> dict[str, Any]:
     overall = _estimate(sampled.total(), ruled.total(), wrong.total())
     by_source = [
         {"source": name or None, **asdict(_estimate(number, ruled[name], wrong[name]))}
-        for name, number in sampled.most_common(SOURCES_MAX)
+        for name, number in sorted(sampled.items(), key=lambda one: (-one[1], one[0]))[:SOURCES_MAX]
     ]
     return {**asdict(overall), "by_source": by_source}
 

@@ -7,7 +7,7 @@ search whose rest is rare among its matches could go through a million of them: 
 `Effort.looked_at`, says so, and can be gone on with.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -26,9 +26,6 @@ from db.vocabulary import Answer, CaseState, Split, Verdict
 PAGE: Final = 24
 ID_MAX: Final = 2**31 - 1  # what PostgreSQL's integer holds
 
-Ids = Callable[[int, int, int], list[int]]
-"""Gives up to so many ids between two others, in order."""
-
 
 @dataclass(frozen=True)
 class Effort:
@@ -41,6 +38,9 @@ class Effort:
 
 
 EFFORT: Final = Effort()
+
+Range = tuple[int, int, bool]
+"""The ids looked at: after this one, before that one, and whether from the oldest on."""
 
 
 @dataclass(frozen=True)
@@ -169,20 +169,21 @@ def _passing(
     where all pass, and then more and more.
     """
     kinds = _wanted_kinds(session, wanted)
-    driver = _driver(session, wanted, kinds, newer, effort)
     after, before = _bounds(session, wanted)
-    looked_at, at_once = 0, first
     if cursor is not None:
         after, before = (max(after, cursor), before) if newer else (after, min(before, cursor))
+    in_order, has_text = _in_order(session, wanted, kinds, (after, before, newer), effort)
+    looked_at, at_once = 0, first
     while looked_at < effort.looked_at:
         at_once = min(at_once, effort.at_once)
-        ids = driver(after, before, at_once)
+        ids = list(islice(in_order, at_once))
         passed = _held_against(session, wanted, kinds, ids)
+        if wanted.text.strip() and not has_text:
+            passed = _with_text(session, passed, wanted.text)
         if len(ids) < at_once:
             yield passed, None
             return
         yield passed, ids[-1]
-        after, before = (ids[-1], before) if newer else (after, ids[-1])
         looked_at, at_once = looked_at + len(ids), 4 * at_once
 
 
@@ -212,35 +213,41 @@ def _passes(traits: Traits, wanted: Wanted, teacher_id: int) -> bool:
     return wanted.says is None or wanted.says in traits.answers.values()
 
 
-def _driver(
-    session: Session, wanted: Wanted, kinds: dict[int, tuple[Traits, int]], newer: bool, effort: Effort
-) -> Ids:
-    """Choose what gives the ids: the filter that is likely to let the fewest through."""
-    matches = texts.matches(session, wanted.text)
+def _in_order(
+    session: Session, wanted: Wanted, kinds: dict[int, tuple[Traits, int]], where: Range, effort: Effort
+) -> tuple[Iterator[int], bool]:
+    """Give the ids by the filter that is likely to let the fewest through.
+
+    Also says whether that is the text, which then need not be looked for again.
+    """
+    after, before, newer = where
+    matches = None
     query: sa.Select[int]
     if sum(cases for _, cases in kinds.values()) <= effort.few:
-        return lambda after, before, limit: _of_kinds(session, list(kinds), after, before, limit, newer)
+        return _of_kinds(session, list(kinds), where, effort), False
     if wanted.is_flagged:
         flagged = sa.and_(Ruling.flagged, is_current())
         query, column = sa.select(Ruling.case_id).where(flagged).distinct(), Ruling.case_id.expression
     elif wanted.annotator_id is not None:
         mine = sa.and_(Ruling.annotator_id == wanted.annotator_id, is_current())
         query, column = sa.select(Ruling.case_id).where(mine), Ruling.case_id.expression
-    elif matches is not None:
+    elif (matches := texts.matches(session, wanted.text)) is not None:
         query, column = matches
     elif wanted.source is not None:
         query, column = sa.select(Case.id).where(Case.source == wanted.source), Case.id.expression
     elif _narrow(wanted):
-        return lambda after, before, limit: _of_kinds(session, list(kinds), after, before, limit, newer)
+        return _of_kinds(session, list(kinds), where, effort), False
     else:
         query, column = sa.select(Case.id), Case.id.expression
-    return lambda after, before, limit: list(
-        session.scalars(
-            query.where(column > after, column < before)
-            .order_by(column if newer else column.desc())
-            .limit(limit)
-        )
-    )
+    query = query.where(column > after, column < before).order_by(column if newer else column.desc())
+    return _read(session, query, effort), matches is not None
+
+
+def _read(session: Session, query: sa.Select[int], effort: Effort) -> Iterator[int]:
+    """Read ids as they are asked for; more than one call may look at are never wanted."""
+    most = query.limit(effort.looked_at + effort.at_once)
+    with session.scalars(most.execution_options(yield_per=effort.at_once)) as ids:
+        yield from ids
 
 
 def _narrow(wanted: Wanted) -> bool:
@@ -271,13 +278,19 @@ def _first_since(session: Session, at: datetime) -> int:
     return high
 
 
-def _of_kinds(
-    session: Session, kinds: Sequence[int], after: int, before: int, limit: int, newer: bool
-) -> list[int]:
+def _of_kinds(session: Session, kinds: Sequence[int], where: Range, effort: Effort) -> Iterator[int]:
     """Merge the cases of some kinds, each of which an index has in order."""
-    bounds = {"after": after, "before": before, "limit": limit}
-    lists = [list(session.scalars(_of_kind(newer), {**bounds, "kind": kind})) for kind in kinds]
-    return list(islice(merge(*lists, reverse=not newer), limit))
+    after, before, newer = where
+    limit = PAGE + 1
+    while True:
+        bounds = {"after": after, "before": before, "limit": limit}
+        lists = [list(session.scalars(_of_kind(newer), {**bounds, "kind": kind})) for kind in kinds]
+        merged = list(islice(merge(*lists, reverse=not newer), limit))
+        yield from merged
+        if len(merged) < limit:
+            return
+        after, before = (merged[-1], before) if newer else (after, merged[-1])
+        limit = min(4 * limit, effort.at_once)
 
 
 @cache
@@ -316,8 +329,11 @@ def _narrowed(session: Session, wanted: Wanted, ids: Sequence[int]) -> list[sa.S
         selects.append(rulings.where(Ruling.annotator_id == wanted.annotator_id))
     if wanted.is_flagged:
         selects.append(rulings.where(Ruling.flagged))
-    matches = texts.matches(session, wanted.text)
-    if matches is not None:
-        query, column = matches
-        selects.append(query.where(column.in_(ids)))
     return selects
+
+
+def _with_text(session: Session, ids: Sequence[int], search: str) -> list[int]:
+    """Return those of `ids`, in their order, whose texts have all the words of a search."""
+    query = sa.select(Case.id, Case.caption, Case.place, Case.source).where(Case.id.in_(ids))
+    found = {case_id for case_id, *said in session.execute(query) if texts.fits(said, search)}
+    return [case_id for case_id in ids if case_id in found]

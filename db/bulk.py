@@ -1,12 +1,12 @@
 """Insert many rows at once.
 
 SQLAlchemy looks at every value of every row; an import of a million cases has twenty million values,
-so here the rows go to SQLite's driver as they are. Words of the vocabulary are texts already; what
-has a form of its own there (times, lists) is converted by the caller with `stored`, once per value
-and not once per row.
+so here the rows go to the driver as they are, on PostgreSQL in one COPY. Words of the vocabulary are
+texts already; what has a form of its own there (times, lists) is converted by the caller with
+`stored`, once per value and not once per row.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -23,20 +23,27 @@ def insert_all(
     if not rows:
         return
     connection = session.connection()
-    if connection.dialect.name != "sqlite":
-        named = [dict(zip(columns, row, strict=True)) for row in rows]
-        session.execute(sa.insert(table_of(table)), named)
+    if connection.dialect.name == "postgresql":
+        _copy(connection, table.__tablename__, columns, rows)
         return
     places = ", ".join("?" * len(columns))
     statement = f"INSERT INTO {table.__tablename__} ({', '.join(columns)}) VALUES ({places})"
     connection.exec_driver_sql(statement, list(rows))
 
 
+def _copy(
+    connection: sa.Connection, table: str, columns: Sequence[str], rows: Iterable[tuple[Any, ...]]
+) -> None:
+    cursor = connection.connection.cursor()
+    with cursor.copy(f"COPY {table} ({', '.join(columns)}) FROM STDIN") as stream:
+        for row in rows:
+            stream.write_row(row)
+    cursor.close()
+
+
 def stored(session: Session, column: InstrumentedAttribute[Any], value: Any) -> Any:
     """Return a value of a column in the form that `insert_all` wants."""
     dialect = session.connection().dialect
-    if dialect.name != "sqlite":
-        return value
     convert = column.type.dialect_impl(dialect).bind_processor(dialect)
     return convert(value) if convert else value
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
-from sqlalchemy import Engine, select
+from sqlalchemy import URL, Engine, select
 from sqlalchemy.orm import Session, sessionmaker
 
 from db.engine import NewerDatabaseError, make_sessions, migrate, open_engine
@@ -123,11 +123,14 @@ def open_desk(data_dir: Path, *, mode: Mode = "desk") -> Desk:
     data_dir = data_dir.absolute()
     make_folders(data_dir)
     settings = read_settings(data_dir / "settings.toml", os.environ)
-    engine = open_engine(os.environ.get("OOC_DATABASE_URL") or f"sqlite:///{data_dir / 'desk.db'}")
+    file = URL.create("sqlite", database=str(data_dir / "desk.db"))
+    engine = open_engine(os.environ.get("OOC_DATABASE_URL") or file)
     try:
         migrate(engine)
     except NewerDatabaseError as error:
         engine.dispose()
+        if engine.dialect.name != "sqlite":
+            raise NewerDataFolderError(str(error)) from error
         raise NewerDataFolderError(
             f"The data folder {data_dir} was made by a newer version of OOC Desk: update this one, "
             "or give another folder with --data."

@@ -60,7 +60,7 @@ def rows_in(path: Path, tables: Collection[str]) -> dict[str, int]:
 
 def _run(url: sa.URL, program: str, *options: str) -> None:
     """Run a program on a database; the password is not among what other processes see."""
-    address = url.set(drivername="postgresql", password=None).render_as_string(hide_password=False)
+    address = url._replace(drivername="postgresql", password=None).render_as_string(hide_password=False)
     environment = os.environ | ({"PGPASSWORD": str(url.password)} if url.password else {})
     owner = ("--no-owner", "--no-privileges")  # of a server's own people, who may not exist elsewhere
     command = [_program(program), *owner, f"--dbname={address}", *options]

@@ -45,12 +45,14 @@ SEARCHES: Final = {
     "洪水": ["洪 水"],
     "水洪": ["水 洪"],
     "市场广场 北京": ["市 场 广 场", "北 京"],
-    "mayor's": ["mayor s"],
+    "mayor's speech": ["mayor s", "speech"],
+    "sao": ["sao"],  # São, without its accent
+    "SÃO": ["sao"],
     "evening.example": ["evening example"],
     "example": ["example"],
     "nowhere": ["nowhere"],
     "NOT": ["not"],
-    "OR": ["or"],
+    "OR there": ["or", "there"],
     "near": ["near"],
     "after AND the": ["after", "and", "the"],
 }
@@ -59,7 +61,7 @@ HOSTILE: Final = (
     "flood*", "NEAR(", "NEAR(flood water, 3)", "flood OR NOT water", "words : flood", "{a b}:c", "^flood",
     "flood -water", "flood + ", "a:*", "!flood & | <-> water", "'; DROP TABLE cases; --", "%_\\", "_",
     "flood _", "_ flood", "\ud800", "\x00flood", "'" * 50, '"' * 51, "(" * 500, "word " * 500, "ﬀ ² ٣ क्षि e\u0301",
-    "\u202eflood", "🌊 flood",
+    "\u202eflood", "🌊 flood", "x" * 5_000, "\u1100" * 300,
 )  # fmt: skip
 HARD: Final = Effort(at_once=25, looked_at=10_000, counted=10_000, few=0)  # never the kinds, many rounds
 ALIKE: Final = (EFFORT, HARD)
@@ -106,7 +108,7 @@ class Fact:
     @property
     def words(self) -> list[str]:
         texts = (self.new.caption, self.new.place, self.new.source)
-        joined = " ".join(text for text in texts if text).lower()
+        joined = " ".join(text for text in texts if text).lower().replace("ã", "a")
         return re.findall(r"[\u4e00-\u9fff]|[^\W\u4e00-\u9fff]+", joined)
 
     def has(self, *phrases: str) -> bool:
@@ -119,7 +121,8 @@ class Fact:
         length = len(phrase)
         for start in range(len(self.words) - length + 1):
             here = self.words[start : start + length]
-            if here == phrase or (is_last and here[:-1] == phrase[:-1] and here[-1].startswith(phrase[-1])):
+            may_go_on = is_last and (len(phrase[-1]) > 2 or not phrase[-1].isascii())
+            if here == phrase or (may_go_on and [*here[:-1], here[-1][: len(phrase[-1])]] == phrase):
                 return True
         return False
 

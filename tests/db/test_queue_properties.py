@@ -133,8 +133,9 @@ class Desk(RuleBasedStateMachine):
         with write_session(self.sessions) as session:
             assert [ensure_annotator(session, *who) for who in PEOPLE.items()] == list(self.held)
             change_order(session, MOSTLY_TWICE, None, self.now)
-        for opinions in ("io", "iou", "oo"):
+        for opinions in ("io", "ii", "oo"):
             self._import_new(opinions, True, Split.TRAIN)
+        self._draw_an_audit(2, 0)
 
     def teardown(self) -> None:
         if hasattr(self, "opened"):
@@ -182,6 +183,9 @@ class Desk(RuleBasedStateMachine):
 
     @rule(number=st.integers(1, 3), seed=st.integers(0, 9))
     def draw_an_audit(self, number: int, seed: int) -> None:
+        self._draw_an_audit(number, seed)
+
+    def _draw_an_audit(self, number: int, seed: int) -> None:
         with write_session(self.sessions) as session:
             drawn = audits.draw(session, number, self.now, seed=seed)
             audited = set(session.scalars(sa.select(audits.Audit.case_id)))

@@ -23,6 +23,7 @@ def upgrade() -> None:
     _people()
     _queue()
     _texts()
+    _refuse_better()
 
 
 def _kinds() -> None:
@@ -183,6 +184,22 @@ def _add_reference(table: str, column: str, to: str) -> None:
         return
     op.add_column(table, sa.Column(column, sa.Integer(), nullable=True))
     op.create_foreign_key(f"fk_{table}_{column}", table, to, [column], ["id"])
+
+
+def _refuse_better() -> None:
+    """Let PostgreSQL refuse as SQLite does: as a broken constraint, and TRUNCATE too."""
+    if op.get_bind().dialect.name == "sqlite":
+        return
+    op.execute(
+        "CREATE OR REPLACE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$ BEGIN RAISE EXCEPTION '% is insert-only', TG_TABLE_NAME"
+        " USING ERRCODE = 'integrity_constraint_violation'; END $$"
+    )
+    for table in ("rulings", "promotions", "events", "queue_rules"):
+        op.execute(
+            f"CREATE TRIGGER {table}_no_truncate BEFORE TRUNCATE ON {table} "
+            "FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()"
+        )
 
 
 def _refuse_changes(table: str) -> None:
