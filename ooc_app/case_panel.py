@@ -187,19 +187,20 @@ def _relatives(
     session: Session, case: CaseView, person: Person, names: Mapping[int, str]
 ) -> list[dict[str, Any]]:
     """Cases of the same group that came with it, and cases with the same picture."""
-    found: dict[int, str] = {}
-    if case.group:
-        near = Case.id.between(case.id - NEAR, case.id + NEAR)
-        of_group = sa.and_(near, Case.dataset == case.dataset, Case.group_key == case.group)
-        found.update(dict.fromkeys(_some(session, case, of_group), "same group"))
+    found = dict.fromkeys(_of_group(session, case), "same group")
     if case.image_sha256:
-        same_picture = Case.image_sha256 == case.image_sha256
-        found.update(dict.fromkeys(_some(session, case, same_picture), "same picture"))
+        alike = sa.and_(Case.image_sha256 == case.image_sha256, Case.id != case.id)
+        query = sa.select(Case.id).where(alike).order_by(Case.id).limit(RELATIVES_MAX)
+        found.update(dict.fromkeys(session.scalars(query), "same picture"))
     ids = sorted(found)[:RELATIVES_MAX]
     blind = kept_blind(session, person, ids)
     return [{**shown_row(row, names, row.id in blind), "why": found[row.id]} for row in rows(session, ids)]
 
 
-def _some(session: Session, case: CaseView, alike: sa.ColumnElement[bool]) -> list[int]:
-    query = sa.select(Case.id).where(alike, Case.id != case.id).order_by(Case.id).limit(RELATIVES_MAX)
-    return list(session.scalars(query))
+def _of_group(session: Session, case: CaseView) -> list[int]:
+    """Find the rest of a group near the case: groups have no index, and mostly come in one piece."""
+    if not case.group:
+        return []
+    near = Case.id.between(case.id - NEAR, case.id + NEAR)
+    alike = sa.select(Case.id, Case.dataset).where(near, Case.group_key == case.group, Case.id != case.id)
+    return [case_id for case_id, dataset in session.execute(alike) if dataset == case.dataset]

@@ -15,6 +15,8 @@ from fastapi.responses import FileResponse
 from fastapi.routing import APIRoute
 
 from ooc_app.adjudicate import build_adjudicate
+from ooc_app.case_files import case_routes
+from ooc_app.cases import build_cases
 from ooc_app.check import build_check
 from ooc_app.desk import Desk
 from ooc_app.distil import build_distil
@@ -48,6 +50,8 @@ def build_page(desk: Desk, serving: Serving | None = None) -> gr.Blocks:
             with gr.Tab("Check", id="check"):
                 build_check(desk, served)
             if desk.mode == "desk":
+                with gr.Tab("Cases", id="cases"):
+                    build_cases(desk, page)
                 with gr.Tab("Distil", id="distil") as distil_tab:
                     build_distil(desk, distil_tab)
         page.load(served.begin_loading, api_visibility="private", queue=False, show_progress="hidden")
@@ -73,7 +77,7 @@ def launch_options(desk: Desk, host: str = "127.0.0.1", names: Iterable[str] = (
     return {
         "theme": desk_theme(),
         "css": colour_properties(),
-        "css_paths": [ASSETS / "desk.css", ASSETS / "account.css"],
+        "css_paths": [ASSETS / "desk.css", ASSETS / "account.css", ASSETS / "cases.css"],
         "max_file_size": UPLOAD_MAX,
         "run_history": False,
         "enable_monitoring": False,
@@ -89,7 +93,7 @@ def _behind_the_door(desk: Desk, door: Door) -> dict[str, Any]:
     return {
         "auth_dependency": door.name_of,
         "app_kwargs": {
-            "routes": [*door.routes(), picture_route(desk, door)],
+            "routes": [*door.routes(), picture_route(desk, door), *case_routes(desk, door.person)],
             "exception_handlers": door.exception_handlers(),
         },
     }

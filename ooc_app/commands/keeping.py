@@ -38,6 +38,8 @@ def backup_command(data_dir: Path, given: argparse.Namespace) -> int:
         print("Interrupted; no backup was made.", file=sys.stderr)
         return 1
     _tell("backup", f"Backed up to {given.path}", made, given)
+    if not given.json and given.path.stat().st_dev == data_dir.stat().st_dev:
+        print("It is on the desk's own disk: against the loss of that disk, back up to another one too.")
     return 0
 
 

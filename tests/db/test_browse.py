@@ -60,7 +60,8 @@ WORDLESS: Final = ("", "   ", '"', '""', "*", "()", "-", "' \\", "\x00", "\u200b
 HOSTILE: Final = (
     "flood*", "NEAR(", "NEAR(flood water, 3)", "flood OR NOT water", "words : flood", "{a b}:c", "^flood",
     "flood -water", "flood + ", "a:*", "!flood & | <-> water", "'; DROP TABLE cases; --", "%_\\", "_",
-    "flood _", "_ flood", "\ud800", "\x00flood", "'" * 50, '"' * 51, "(" * 500, "word " * 500, "ﬀ ² ٣ क्षि e\u0301",
+    "flood _", "_ flood", "\ud800", "\x00flood", "'" * 50, '"' * 51, "(" * 500,
+    "word " * 500, "ﬀ ² ٣ क्षि e\u0301",
     "\u202eflood", "🌊 flood", "x" * 5_000, "\u1100" * 300,
 )  # fmt: skip
 HARD: Final = Effort(at_once=25, looked_at=10_000, counted=10_000, few=0)  # never the kinds, many rounds

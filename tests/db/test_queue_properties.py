@@ -40,7 +40,7 @@ NewDesk = Callable[[], AbstractContextManager[sessionmaker[Session]]]
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 PEOPLE = {"maria": Role.ANNOTATOR, "tom": Role.ANNOTATOR, "ines": Role.ANNOTATOR, "ada": Role.ADJUDICATOR}
 MOSTLY_TWICE = Order(second_opinions=0.7)  # most cases are for two people
-CASES_MAX = 5  # few, so that people meet over them
+CASES_MAX = 7  # few, so that people meet over them
 ANSWERS = {"i": Answer.IN_CONTEXT, "o": Answer.OUT_OF_CONTEXT, "u": Answer.UNSURE}
 
 people = st.sampled_from(range(1, len(PEOPLE) + 1))
@@ -133,7 +133,7 @@ class Desk(RuleBasedStateMachine):
         with write_session(self.sessions) as session:
             assert [ensure_annotator(session, *who) for who in PEOPLE.items()] == list(self.held)
             change_order(session, MOSTLY_TWICE, None, self.now)
-        for opinions in ("io", "ii", "oo"):
+        for opinions in ("io", "ii", "oo", "iio"):
             self._import_new(opinions, True, Split.TRAIN)
         self._draw_an_audit(2, 0)
 
@@ -247,6 +247,7 @@ class Desk(RuleBasedStateMachine):
         with write_session(self.sessions) as session:
             worths = self._worths(session, free)
             got = queue.claim(session, who, self.now, count=count, is_audit_turn=is_audit_turn)
+            assert queue.claim(session, who, self.now, count=count, is_audit_turn=not is_audit_turn) == got
         assert got[: len(kept)] == kept, "the holder gets the same cases back, in their order"
         new = got[len(kept) :]
         assert len(set(new)) == len(new)

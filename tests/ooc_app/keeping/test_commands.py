@@ -46,8 +46,9 @@ def test_backup_restore_and_doctor_say_what_they_did(
     assert main(["doctor", "--data", new]) == 0
     said = capsys.readouterr().out.splitlines()
     assert said[0].startswith(f"Backed up to {backup}: 4 cases, 1 rulings, 4 pictures, ")
-    assert said[1].startswith(f"Restored to {new}: 4 cases, 1 rulings, 4 pictures, ")
-    assert said[2:] == ["Nothing is wrong."]
+    assert said[1].startswith("It is on the desk's own disk")
+    assert said[2].startswith(f"Restored to {new}: 4 cases, 1 rulings, 4 pictures, ")
+    assert said[3:] == ["Nothing is wrong."]
 
 
 def test_the_same_as_json_lines(used_desk: Desk, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

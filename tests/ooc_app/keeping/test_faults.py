@@ -55,7 +55,8 @@ RULING = textwrap.dedent(
         print(submission, flush=True)
         if number % 100:
             with write_session(sessions) as session:
-                print(undo(session, who, now=datetime.now(UTC)).submission_id, flush=True)
+                submission = undo(session, who, now=datetime.now(UTC)).submission_id
+            print(submission, flush=True)
         time.sleep(0.005)
     """
 )
