@@ -76,21 +76,25 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(taken, file=sys.stderr)
         return 1
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when Gradio is imported, hence here
+    from db.engine import UnusableDatabaseError
     from ooc_app import demo
     from ooc_app.desk import SettingsError, open_desk
+    from ooc_app.keeping import daily
     from ooc_app.page import build_page, launch_options
 
     try:
         if given.mode == "desk" and not given.empty and not given.data.exists():
             demo.begin(given.data)
         desk = open_desk(given.data, mode=given.mode)
-    except (OSError, SettingsError) as error:
+    except (OSError, SettingsError, UnusableDatabaseError) as error:
         print(error, file=sys.stderr)
         return 1
     if refused := refusal(desk, given.host):
         print(refused, file=sys.stderr)
         desk.close()
         return 1
+    if given.mode == "desk":
+        daily.start_daily_backups(desk, kept=desk.settings.backups_kept)
     if demo.is_unfinished(desk):
         demo.draw_in_background(desk)
     print(f"OOC Desk: http://{given.host}:{given.port}  data in {given.data.resolve()}", flush=True)

@@ -161,7 +161,11 @@ class _Barrier(Protocol):
 
 
 def _work_alone(seat: Seat, ready: _Barrier, most: float, loops: int | None) -> Account:
-    loop = seat.sit()
+    try:
+        loop = seat.sit()
+    except (LoopFailedError, httpx.HTTPError) as error:
+        ready.wait()
+        return Account(seat.number, (), (), 1, (_reason(error),), most)
     ready.wait()
     seconds: list[float] = []
     items: list[str] = []
@@ -177,7 +181,7 @@ def _work_alone(seat: Seat, ready: _Barrier, most: float, loops: int | None) -> 
             failed += 1
             if isinstance(error, LoopFailedError) and error.saved is not None:
                 items.append(error.saved)
-            reasons.append(f"{type(error).__name__}: {error}"[:200])
+            reasons.append(_reason(error))
             now = time.perf_counter()
             continue
         items.append(item)
@@ -185,3 +189,7 @@ def _work_alone(seat: Seat, ready: _Barrier, most: float, loops: int | None) -> 
         now = time.perf_counter()
     wall = time.perf_counter() - began
     return Account(seat.number, tuple(seconds), tuple(items), failed, tuple(reasons[:3]), wall)
+
+
+def _reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"[:200]

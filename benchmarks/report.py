@@ -51,7 +51,8 @@ def compared(
 ) -> Figure:
     """Make a figure whose goal is to be ahead of what another tool reached."""
     if ours is None or theirs is None:
-        return Figure(what, None if ours is None else _rounded(ours), unit)
+        ours, theirs = (None if one is None else _rounded(one) for one in (ours, theirs))
+        return Figure(what, ours, unit, theirs=theirs)
     ours, theirs = _rounded(ours), _rounded(theirs)
     better, worse = (ours, theirs) if more_is_better else (theirs, ours)
     goal = f"{'>' if more_is_better else '<'} {theirs:g}"

@@ -25,7 +25,6 @@ from ooc_app.theme import ASSETS
 logger = logging.getLogger(__name__)
 
 SCRIPTS: Final = ("cases_show.js", "cases_case.js", "cases_work.js", "cases.js")
-STYLE: Final = ASSETS / "cases.css"
 REFUSALS: Final = (BusyError, ImportFileError, NotAllowedError, QuestionError, UnknownCaseError)
 
 Asked = Mapping[str, Any]

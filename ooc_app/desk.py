@@ -46,6 +46,7 @@ class Settings:
     student: str = "assets/student"  # a folder or a hub id; served while no run is promoted
     annotator: str = "editor"  # the name under which the one local person rules
     budget: float = 0.10  # rulings the desk may spend, as a share of training cases, 0 to 1
+    backups_kept: int = 7  # daily backups in the data folder; 0 makes none
     forced_student: str | None = None  # OOC_STUDENT; served whatever is promoted
 
     def __post_init__(self) -> None:
@@ -59,6 +60,14 @@ class Settings:
             or not 0 <= self.budget <= 1
         ):
             raise SettingsError(f"`budget` in settings.toml is {self.budget!r}: give a share from 0 to 1.")
+        if (
+            isinstance(self.backups_kept, bool)
+            or not isinstance(self.backups_kept, int)
+            or self.backups_kept < 0
+        ):
+            raise SettingsError(
+                f"`backups_kept` in settings.toml is {self.backups_kept!r}: give a whole number from 0."
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +176,9 @@ def default_settings() -> str:
         "# The name under which the one local person rules.\n"
         f"annotator = {json.dumps(defaults.annotator)}\n\n"
         "# Rulings the desk may spend, as a share of its training cases.\n"
-        f"budget = {defaults.budget:.2f}\n"
+        f"budget = {defaults.budget:.2f}\n\n"
+        "# How many daily backups are kept in backups/; 0 makes none.\n"
+        f"backups_kept = {defaults.backups_kept}\n"
     )
 
 

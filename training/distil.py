@@ -98,10 +98,15 @@ class _Distillation:
 
     def _add_seconds(self, name: str, seconds: float) -> None:
         """Keep what each stage took over all the processes that worked on it."""
-        path = self.folder.path / "seconds.json"
-        taken = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        taken = self._seconds()
         taken[name] = round(taken.get(name, 0.0) + seconds, 1)
-        write_whole(path, json.dumps(taken))
+        write_whole(self.folder.path / "seconds.json", json.dumps(taken))
+
+    def _seconds(self) -> dict[str, float]:
+        """Read what each stage took; a kill right after a stage may have left it out."""
+        path = self.folder.path / "seconds.json"
+        taken: dict[str, float] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        return taken
 
     def _evaluate(self, config: DistilConfig, two_stages: bool) -> dict[str, Any]:
         self.folder.say(stage="evaluate")
@@ -131,7 +136,7 @@ class _Distillation:
         self, test: list[GoldCase], margins: dict[str, list[float] | None], fit: dict[str, float]
     ) -> dict[str, Any]:
         snapshot = json.loads(self.folder.snapshot_path.read_text(encoding="utf-8"))
-        seconds = json.loads((self.folder.path / "seconds.json").read_text(encoding="utf-8"))
+        seconds = self._seconds()
         made: dict[str, Any] = {"run": self.folder.path.name, "teachers": {}, "majority": None}
         if test:
             teachers, majority = teacher_scores(test)

@@ -44,19 +44,20 @@ def tell(given: argparse.Namespace, what: str, figures: dict[str, Any]) -> None:
 def saying(given: argparse.Namespace, *, quiet: bool = False) -> Say:
     """Show events as JSON lines, or as one bar per thing that is going on."""
     bar: tqdm[Any] | None = None
+    shown: str | None = None  # what the bar is about; a hidden one forgets its name
 
     def say(what: str, figures: dict[str, Any]) -> None:
-        nonlocal bar
+        nonlocal bar, shown
         if quiet:
             return
         if given.json:
             print(json.dumps({"event": what, **figures}), flush=True)
             return
         name = str(figures.get("stage") or what)
-        if bar is None or bar.desc != f"{name}: ":
+        if bar is None or shown != name:
             if bar is not None:
                 bar.close()
-            bar = bar_of(name, given)
+            bar, shown = bar_of(name, given), name
         bar.total = figures.get("of") or bar.total
         bar.update(figures.get("done", figures.get("step", 0)) - bar.n)
         if figures.get("loss") is not None:

@@ -104,7 +104,7 @@ def test_hostile_text_stays_text(page: Page) -> None:
 
 
 def test_teachers_are_named_only_after_the_ruling(own_page: Page) -> None:
-    assert "Teacher" not in own_page.content()
+    assert "Teacher One" not in own_page.locator("#adjudicate").inner_html()
     press(own_page, "2", 2)
     expect(own_page.locator(".adj-recent li").first).to_contain_text("Teacher One")
 

@@ -548,7 +548,7 @@ def _try(new_desk: NewDesk, examples: int, steps: int) -> None:
 
 
 def test_the_queue_does_what_its_model_does_whatever_people_do(new_desk: NewDesk, kind: str) -> None:
-    _try(new_desk, examples=60 if kind == "sqlite" else 8, steps=50)
+    _try(new_desk, examples=35 if kind == "sqlite" else 6, steps=50)
 
 
 @pytest.mark.soak
