@@ -76,7 +76,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(taken, file=sys.stderr)
         return 1
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when Gradio is imported, hence here
-    from db.engine import UnusableDatabaseError
     from ooc_app import demo
     from ooc_app.desk import SettingsError, open_desk
     from ooc_app.keeping import daily
@@ -86,7 +85,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if given.mode == "desk" and not given.empty and not given.data.exists():
             demo.begin(given.data)
         desk = open_desk(given.data, mode=given.mode)
-    except (OSError, SettingsError, UnusableDatabaseError) as error:
+    except (OSError, SettingsError) as error:
         print(error, file=sys.stderr)
         return 1
     if refused := refusal(desk, given.host):

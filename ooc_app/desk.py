@@ -18,7 +18,7 @@ from typing import Literal, Self
 from sqlalchemy import URL, Engine, select
 from sqlalchemy.orm import Session, sessionmaker
 
-from db.engine import NewerDatabaseError, make_sessions, migrate, open_engine
+from db.engine import NewerDatabaseError, UnusableDatabaseError, make_sessions, migrate, open_engine
 from db.models import Promotion, Run
 from training.config import PROJECT_DIR, located
 
@@ -144,6 +144,9 @@ def open_desk(data_dir: Path, *, mode: Mode = "desk") -> Desk:
             f"The data folder {data_dir} was made by a newer version of OOC Desk: update this one, "
             "or give another folder with --data."
         ) from error
+    except UnusableDatabaseError as error:
+        engine.dispose()
+        raise DataFolderError(str(error)) from error
     except BaseException:
         engine.dispose()
         raise

@@ -20,7 +20,7 @@ from ooc_app.demo import Say
 from ooc_app.keeping.manifest import MANIFEST, Stamp
 from ooc_app.keeping.whole import PARTIAL, place
 
-ELSEWHERE = ("images", "backups")  # original pictures have a module of their own
+ELSEWHERE = ("images", "backups", "exports")  # original pictures have a module of their own
 DATABASE_FILES = ("desk.db", "desk.db-wal", "desk.db-shm", "desk.db-journal")
 RUN_END = ("state.json", "report.json", "report.md", "calibration.json")  # the last written first
 RUN_STAGES = tuple(stage.value for stage in reversed(Stage))  # likewise

@@ -40,9 +40,9 @@ def look_at_pictures(visit: Visit, sessions: sessionmaker[Session]) -> list[Find
             visit.say("examine pictures", {"done": number, "of": 256})
             _compare(visit, session, f"{number:02x}", survey)
     visit.say("examine pictures", {"done": 256, "of": 256})
-    survey.passing += [
-        path for path in (visit.data_dir / "images" / "shown").glob("*/.*") if visit.is_settled(path)
-    ]
+    for name in ("shown", "thumbs"):
+        made = (visit.data_dir / "images" / name).glob("*/.*")
+        survey.passing += [path for path in made if visit.is_settled(path)]
     return [*_not_whole(visit, survey), *_nameless(visit, sessions, survey), *_passing(survey)]
 
 
@@ -146,13 +146,14 @@ def _remove_nameless(visit: Visit, sessions: sessionmaker[Session], found: list[
                 path = _path(visit, sha256)
                 if sha256 not in named and visit.is_settled(path):
                     path.unlink()
-                    _shown(visit, sha256).unlink(missing_ok=True)
+                    for name in ("shown", "thumbs"):
+                        _copy(visit, sha256, name).unlink(missing_ok=True)
                     removed += 1
     return f"Removed {several(removed, 'picture', 'pictures')} of no case."
 
 
-def _shown(visit: Visit, sha256: str) -> Path:
-    return visit.data_dir / "images" / "shown" / sha256[:2] / f"{sha256[2:]}.jpg"
+def _copy(visit: Visit, sha256: str, name: str) -> Path:
+    return visit.data_dir / "images" / name / sha256[:2] / f"{sha256[2:]}.jpg"
 
 
 def _passing(survey: _Survey) -> Iterator[Finding]:
