@@ -26,6 +26,7 @@ from db.worth import Order, Place, bucket_ids, closeness, order_in_force, rariti
 
 # A statement built once is compiled once; sessions hold no rows of the queue that would need telling.
 _PLAIN = {"synchronize_session": False}
+_MOMENT = timedelta(microseconds=1)  # the least by which two stored times differ
 
 
 class Wish(NamedTuple):
@@ -49,8 +50,14 @@ def waiting_for(session: Session, annotator_id: int) -> int:
 
 def waiting(session: Session) -> dict[QueueReason, int]:
     """Count the cases that want a person by why they do; it reads the whole queue."""
-    counted = sa.select(Bucket.why, sa.func.count()).join(Queued, Queued.bucket_id == Bucket.id)
-    return {QueueReason(why): number for why, number in session.execute(counted.group_by(Bucket.why))}
+    in_bucket = (
+        sa.select(Queued.bucket_id, sa.func.count().label("cases")).group_by(Queued.bucket_id).subquery()
+    )
+    counted = sa.select(Bucket.why, sa.func.sum(in_bucket.c.cases)).join(
+        in_bucket, in_bucket.c.bucket_id == Bucket.id
+    )
+    rows = session.execute(counted.group_by(Bucket.why))
+    return {QueueReason(why): int(number) for why, number in rows}
 
 
 def claim(
@@ -71,7 +78,8 @@ def claim(
     all claims, audit cases come first, so that they lie among the others and get done. The list is
     short, or empty, when there is no more to rule on.
     """
-    held = list(session.scalars(_held(), {"annotator_id": annotator_id}))
+    rows = session.execute(_held(), {"annotator_id": annotator_id}).all()
+    held = [row.case_id for row in rows]
     if len(held) > count:
         release(session, annotator_id, held[count:])
     case_ids = held[:count]
@@ -79,8 +87,12 @@ def claim(
         session.execute(_renew(), {"ids": case_ids, "until": now + lease})
     if len(held) < count:
         free = _free(session, annotator_id, now, count - len(held), is_audit_turn)
-        if free:
-            session.execute(_take(), {"ids": free, "until": now + lease, "who": annotator_id, "since": now})
+        if free:  # each a moment after the one before, so that they come back in the same order
+            first = max([now, *(row.leased_at + _MOMENT for row in rows[:count])])
+            moments = [first + place * _MOMENT for place in range(len(free))]
+            until = {"until": now + lease, "who": annotator_id}
+            taken = zip(free, moments, strict=True)
+            session.execute(_take(), [{"taken": one, "since": since, **until} for one, since in taken])
         case_ids += free
     return case_ids
 
@@ -111,7 +123,7 @@ def hold_next(
 ) -> None:
     """Make a queued case the next that the annotator sees, unless a colleague holds it."""
     first = sa.select(sa.func.min(Queued.leased_at)).where(Queued.annotator_id == annotator_id)
-    leased_at = min(session.scalar(first) or now, now) - timedelta(microseconds=1)  # before all they hold
+    leased_at = min(session.scalar(first) or now, now) - _MOMENT  # before all they hold
     mine = sa.or_(
         Queued.annotator_id.is_(None), Queued.annotator_id == annotator_id, Queued.lease_until <= now
     )
@@ -224,11 +236,11 @@ def midnight(now: datetime) -> datetime:
 
 
 @cache
-def _held() -> sa.Select[int]:
+def _held() -> sa.Select[int, datetime]:
     """Select what `annotator_id` holds, in the order it was handed out."""
     mine = Queued.annotator_id == sa.bindparam("annotator_id")
     return (
-        sa.select(Queued.case_id)
+        sa.select(Queued.case_id, sa.type_coerce(Queued.leased_at, UtcDateTime()).label("leased_at"))
         .join(Bucket, Bucket.id == Queued.bucket_id)
         .where(mine)
         .order_by(Queued.leased_at, Bucket.worth.desc(), Bucket.id, Queued.case_id)
@@ -317,5 +329,8 @@ def _renew() -> sa.Update:
 
 @cache
 def _take() -> sa.Update:
-    who, since = sa.bindparam("who", type_=sa.Integer), sa.bindparam("since", type_=UtcDateTime())
-    return _renew().values(annotator_id=who, leased_at=since)
+    queue = table_of(Queued)
+    who, taken = sa.bindparam("who", type_=sa.Integer), sa.bindparam("taken", type_=sa.Integer)
+    since, until = (sa.bindparam(name, type_=UtcDateTime()) for name in ("since", "until"))
+    held = {"annotator_id": who, "leased_at": since, "lease_until": until}
+    return sa.update(queue).where(queue.c.case_id == taken).values(held)
