@@ -113,7 +113,7 @@ def _wrong_rows(session: Session, found: Sequence[Standing]) -> int:
     for one in found:
         wanted = queue.wish(one, order, one.in_queue.rarity if one.in_queue else 0)
         row = one.in_queue
-        wrong += (wanted is None) != (row is None) and not (row and row.leased_until)
+        wrong += (wanted is None) != (row is None or not row.rulings_wanted)
     return wrong
 
 

@@ -77,7 +77,7 @@ class Queued(Base):
 
     __tablename__ = "queue"
     __table_args__ = (
-        sa.CheckConstraint("rulings_wanted >= 1", name="rulings_wanted"),
+        sa.CheckConstraint("rulings_wanted >= 0", name="rulings_wanted"),
         sa.CheckConstraint("doubt >= 0 AND doubt <= 1", name="doubt"),
         sa.CheckConstraint(
             "(annotator_id IS NULL) = (lease_until IS NULL) AND (annotator_id IS NULL) = (leased_at IS NULL)",
@@ -89,7 +89,7 @@ class Queued(Base):
 
     case_id: Mapped[int] = mapped_column(sa.ForeignKey("cases.id"), primary_key=True)
     bucket_id: Mapped[int] = mapped_column(sa.ForeignKey("buckets.id"))
-    rulings_wanted: Mapped[int]
+    rulings_wanted: Mapped[int]  # 0: wants nobody any more, and stays until its reader is done
     doubt: Mapped[float | None]  # the student's: 1 where its probability is 0.5, 0 where it is sure
     annotator_id: Mapped[int | None] = mapped_column(sa.ForeignKey("annotators.id"))  # the lease holder
     leased_at: Mapped[datetime | None]  # orders what one annotator holds: on screen first, then preloaded

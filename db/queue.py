@@ -10,7 +10,7 @@ import random
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache, lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
@@ -78,7 +78,7 @@ def claim(
     all claims, audit cases come first, so that they lie among the others and get done. The list is
     short, or empty, when there is no more to rule on.
     """
-    rows = session.execute(_held(), {"annotator_id": annotator_id}).all()
+    rows = session.execute(_held(), {"annotator_id": annotator_id, "now": now}).all()
     held = [row.case_id for row in rows]
     if len(held) > count:
         release(session, annotator_id, held[count:])
@@ -112,6 +112,13 @@ def skip(session: Session, annotator_id: int, case_id: int, now: datetime) -> No
 
 def release(session: Session, annotator_id: int, case_ids: Sequence[int] | None = None) -> None:
     """End the annotator's leases on these cases, or all of them: colleagues may have them at once."""
+    done = [
+        case_id
+        for case_id in session.scalars(_done(), {"who": annotator_id})
+        if case_ids is None or case_id in case_ids
+    ]
+    if done:
+        session.execute(sa.delete(Queued).where(Queued.case_id.in_(done)), execution_options=_PLAIN)
     if case_ids is None:
         session.execute(_release_all(), {"who": annotator_id})
     else:
@@ -147,7 +154,7 @@ def wish(standing: Standing, order: Order, rarity_level: int) -> Wish | None:
     wanted = max(order.rulings_wanted(standing.case_id), standing.rulings_requested)
     if reason == QueueReason.SPLIT_RULINGS:
         wanted = traits.rulings + 1
-    elif traits.rulings >= wanted:
+    elif standing.is_settled_by_adjudicator or traits.rulings >= wanted:
         return None
     elif traits.rulings:
         reason = QueueReason.SECOND_OPINION
@@ -159,8 +166,8 @@ def wish(standing: Standing, order: Order, rarity_level: int) -> Wish | None:
 def place(session: Session, standings: Sequence[Standing], now: datetime, *, anew: bool = False) -> None:
     """Bring the rows of these cases into line with where the cases stand.
 
-    Leases stay, also on a case that no longer wants anybody: whoever reads it may finish. A row keeps
-    its rarity unless it is placed `anew`.
+    Leases stay, also on a case that no longer wants anybody: whoever reads it may finish, but nobody
+    else gets it (`rulings_wanted` is 0). A row keeps its rarity unless it is placed `anew`.
     """
     order = order_in_force(session)
     unknown = [one for one in standings if anew or one.in_queue is None]
@@ -178,7 +185,9 @@ def place(session: Session, standings: Sequence[Standing], now: datetime, *, ane
     for standing in standings:
         wanted, row = wishes[standing.case_id], standing.in_queue
         if wanted is None:
-            if row is not None and not (row.leased_until and row.leased_until > now and not anew):
+            if row is not None and row.leased_until and row.leased_until > now:
+                moved.append((standing.case_id, row.bucket_id, 0))
+            elif row is not None:
                 gone.append(standing.case_id)
         elif row is None:
             new.append((standing.case_id, buckets[wanted.place], wanted.rulings_wanted, added_at))
@@ -214,19 +223,16 @@ def _free(
     """Find the best cases the annotator may have."""
     if is_audit_turn is None:
         is_audit_turn = random.random() < order_in_force(session).audit_turns
-    buckets: list[Any] = list(session.execute(_buckets(), {"annotator_id": annotator_id}))
-    if is_audit_turn:
-        buckets.sort(key=lambda bucket: bucket.why != QueueReason.AUDIT)  # stable: the rest stays by worth
+    buckets = session.execute(_buckets(), {"annotator_id": annotator_id}).all()
     who = {"annotator_id": annotator_id, "now": now, "today": midnight(now)}
     found: list[int] = []
+    for bucket in buckets if is_audit_turn else ():
+        if not found and bucket.why == QueueReason.AUDIT:
+            found += session.scalars(_in_bucket(), {**who, "bucket_id": bucket.id, "count": 1})
     for bucket in buckets:
-        wanted = 1 if is_audit_turn and bucket.why == QueueReason.AUDIT else count
-        if len(found) < wanted:
-            found += session.scalars(
-                _in_bucket(), {**who, "bucket_id": bucket.id, "count": wanted - len(found)}
-            )
-        if len(found) >= count:
-            break
+        if len(found) < count:
+            best = session.scalars(_in_bucket(), {**who, "bucket_id": bucket.id, "count": count})
+            found += [case_id for case_id in best if case_id not in found][: count - len(found)]
     return found
 
 
@@ -239,12 +245,23 @@ def midnight(now: datetime) -> datetime:
 def _held() -> sa.Select[int, datetime]:
     """Select what `annotator_id` holds, in the order it was handed out."""
     mine = Queued.annotator_id == sa.bindparam("annotator_id")
+    is_read = Queued.lease_until > sa.bindparam("now", type_=UtcDateTime())
     return (
         sa.select(Queued.case_id, sa.type_coerce(Queued.leased_at, UtcDateTime()).label("leased_at"))
         .join(Bucket, Bucket.id == Queued.bucket_id)
-        .where(mine)
+        .where(mine, sa.or_(Queued.rulings_wanted > 0, is_read))
         .order_by(Queued.leased_at, Bucket.worth.desc(), Bucket.id, Queued.case_id)
     )
+
+
+@cache
+def _done() -> sa.Select[int]:
+    """Select what `who` may read to the end though it wants nobody any more.
+
+    The order keeps the planner on ix_queue_holder.
+    """
+    mine = Queued.annotator_id == sa.bindparam("who", type_=sa.Integer)
+    return sa.select(Queued.case_id).where(mine, Queued.rulings_wanted == 0).order_by(Queued.leased_at)
 
 
 @cache
@@ -285,6 +302,7 @@ def _in_bucket() -> sa.Select[int]:
         sa.select(Queued.case_id)
         .where(
             Queued.bucket_id == sa.bindparam("bucket_id", type_=sa.Integer),
+            Queued.rulings_wanted > 0,
             sa.func.coalesce(Queued.lease_until, now) <= now,
             Queued.annotator_id.is_distinct_from(annotator_id),
             ~ruled.exists(),

@@ -43,6 +43,7 @@ class Standing:
     elements: frozenset[str]  # named by its current opinions
     kind_id: int | None = None  # as stored, whether or not it is right
     ruled_by: int = 0  # who ruled last; 0 nobody
+    is_settled_by_adjudicator: bool = False
     audited: bool = False
     requested: QueueReason | None = None
     rulings_requested: int = 1
@@ -90,6 +91,7 @@ def _standing(case: Row, opinions: list[Row], rulings: list[Row]) -> Standing:
         frozenset(element for row in opinions for element in row.elements or ()),
         case.kind_id,
         rulings[-1].annotator_id if rulings else 0,
+        any(row.settles for row in rulings),
         case.audited,
         case.requested,
         case.rulings_requested or 1,

@@ -146,6 +146,8 @@ def _stale_leases(visit: Visit, sessions: sessionmaker[Session]) -> list[Finding
 
     def free() -> str:
         with write_session(sessions) as session:
+            done = sa.delete(Queued).where(ended, Queued.rulings_wanted == 0)
+            session.execute(done, execution_options={"synchronize_session": False})
             none = {"annotator_id": None, "leased_at": None, "lease_until": None}
             session.execute(
                 sa.update(Queued).where(ended).values(none), execution_options={"synchronize_session": False}

@@ -62,7 +62,7 @@ def _ruling(submission_id: str) -> dict[str, object]:
         ("UNIQUE", "UPDATE annotators SET name = 'maria'"),
         ("ck_annotators_role", "UPDATE annotators SET role = 'admin'"),
         ("ck_buckets_why", "UPDATE buckets SET why = 'hard'"),
-        ("ck_queue_rulings_wanted", "UPDATE queue SET rulings_wanted = 0"),
+        ("ck_queue_rulings_wanted", "UPDATE queue SET rulings_wanted = -1"),
         ("ck_queue_lease_whole", "UPDATE queue SET annotator_id = 1"),
         ("UNIQUE", "UPDATE queue SET case_id = 1"),
         (

@@ -209,6 +209,32 @@ def test_a_case_that_wants_two_rulings_gets_them_from_two_people(
         assert claim(session, MARIA, NOW) == [case_id]
 
 
+def test_an_audit_turn_goes_on_with_audits_where_nothing_else_is_left(
+    desk: sessionmaker[Session], add_case: AddCase
+) -> None:
+    cases = [add_case("one", "ii"), add_case("two", "oo")]
+    with write_session(desk) as session:
+        assert draw(session, 2, NOW) == 2
+        assert claim(session, MARIA, NOW, is_audit_turn=True) == cases
+
+
+@pytest.mark.parametrize("how", ["given back", "run out"])
+def test_a_case_that_wants_nobody_any_more_is_read_to_the_end_by_its_holder_alone(
+    desk: sessionmaker[Session], add_case: AddCase, how: str
+) -> None:
+    case_id = add_case("one", "io")
+    with write_session(desk) as session:
+        assert claim(session, MARIA, NOW) == [case_id]
+        agrees = (NewOpinion("A", Answer.OUT_OF_CONTEXT, "Now I see."),)
+        add_cases(session, "test", [NewCase("one", "Caption of one.", opinions=agrees)], now=NOW)
+        assert claim(session, MARIA, NOW) == [case_id]
+        if how == "given back":
+            release(session, MARIA)
+        later = NOW + LEASE
+        assert claim(session, TOM, later) == []
+        assert claim(session, MARIA, later) == []
+
+
 def test_ruled_cases_do_not_come_back_when_everything_is_placed_anew(
     desk: sessionmaker[Session], add_case: AddCase
 ) -> None:

@@ -126,7 +126,7 @@ def _queue() -> None:
             "(annotator_id IS NULL) = (lease_until IS NULL) AND (annotator_id IS NULL) = (leased_at IS NULL)",
             name="ck_queue_lease_whole",
         ),
-        sa.CheckConstraint("rulings_wanted >= 1", name="ck_queue_rulings_wanted"),
+        sa.CheckConstraint("rulings_wanted >= 0", name="ck_queue_rulings_wanted"),
         sa.CheckConstraint("doubt >= 0 AND doubt <= 1", name="ck_queue_doubt"),
         sa.ForeignKeyConstraint(["annotator_id"], ["annotators.id"], name="fk_queue_annotator_id"),
         sa.ForeignKeyConstraint(["bucket_id"], ["buckets.id"], name="fk_queue_bucket_id"),
