@@ -15,6 +15,7 @@ let from = null; // the case the list begins with; null: the newest
 let openId = null; // the case that is open
 let shown = []; // the cases listed
 let around = { older: null, newer: null }; // where the pages before and after begin
+let isRefused = false; // what is looked for makes no sense, and the page says so
 let offers = null; // what the filters, imports and exports may be
 let turn = 0; // counts the searches, so that a late answer to an earlier one is dropped
 let opening = 0; // likewise for the case
@@ -78,6 +79,7 @@ async function list(cursor, newer, kept) {
     const answer = await ask("list", { wanted: question(), cursor, newer: Boolean(newer), limit: 24 - rows.length });
     if (mine !== turn) return null;
     if (!answer.ok) return refuse(answer.says);
+    isRefused = false;
     around = { older: answer.older, newer: answer.newer };
     shown = [...rows, ...answer.rows];
     showFound(answer, shown);
@@ -90,6 +92,7 @@ async function list(cursor, newer, kept) {
 }
 
 function refuse(says) {
+  isRefused = true;
   shown = [];
   showFound({ older: null, newer: null }, []);
   find(".cases-count").textContent = "";
@@ -151,7 +154,7 @@ async function offer() {
   offers = answer;
   fillChoices();
   showChips();
-  if (root.dataset.state === "empty") showEmpty(emptyState());
+  if (root.dataset.state === "empty" && !isRefused) showEmpty(emptyState());
 }
 
 // ---- one case ----

@@ -85,14 +85,14 @@ def test_a_wrong_password_is_said_on_the_form_and_a_right_one_opens_the_desk(
     windows: list[BrowserContext], app: RunningApp
 ) -> None:
     page = windows[0].new_page()
-    page.goto(f"{app.url}/?case=3")
+    page.goto(f"{app.url}/?seen=3")
     expect(page).to_have_title("Sign in · OOC Desk")
     fill_in(page, "Vera", "a wrong password")
     expect(page.get_by_role("alert")).to_have_text("This name and password do not belong together.")
     expect(page.get_by_label("name")).to_have_value("Vera")
     fill_in(page, "VERA")
     page.wait_for_selector(CASE)
-    assert page.url.endswith("/?case=3")
+    assert page.url.endswith("/?seen=3")
     expect(page.locator(ACCOUNT)).to_have_text("Verasign out")
 
 
