@@ -13,7 +13,7 @@ from db.audits import draw
 from db.browse import Wanted, page
 from db.cases import NewCase, NewEvidence, NewImage, NewOpinion, add_cases
 from db.derived import check
-from db.engine import UnusableDatabaseError, make_sessions, migrate, open_engine, write_session
+from db.engine import make_sessions, migrate, open_engine, write_session
 from db.models import Check, Event, Image, Opinion, Promotion, Ruling, Run, metadata
 from db.queue import claim, skip
 from db.requests import request
@@ -24,7 +24,7 @@ from db.vocabulary import Answer, Element, EvidenceKind, QueueReason, Role, Spli
 from db.worth import Order, change_order
 from ooc_app.__main__ import main
 from ooc_app.copying import CopyError, copy_database
-from ooc_app.desk import Desk, open_desk
+from ooc_app.desk import DataFolderError, Desk, open_desk
 from tests.postgres import Server
 
 NOW = datetime(2026, 3, 1, 12, 30, 15, 123_456, tzinfo=UTC)
@@ -337,7 +337,7 @@ def test_a_data_folder_without_a_database_file_works_on_postgresql_and_a_wrong_a
         assert desk.engine.dialect.name == "postgresql"
     assert not (tmp_path / "data" / "desk.db").exists()
     monkeypatch.setenv("OOC_DATABASE_URL", url.set(password="hunter2").render_as_string(hide_password=False))
-    with pytest.raises(UnusableDatabaseError, match="password authentication failed") as refusal:
+    with pytest.raises(DataFolderError, match="password authentication failed") as refusal:
         open_desk(tmp_path / "data")
     assert "hunter2" not in str(refusal.value)
     assert main(["stats", "--data", str(tmp_path / "data")]) == 1

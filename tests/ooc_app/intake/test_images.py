@@ -156,9 +156,9 @@ def test_the_original_bytes_are_kept_under_their_hash(tmp_path: Path, picture: P
 
 def test_the_same_picture_twice_is_one_file(tmp_path: Path, picture: Picture) -> None:
     first = admit(picture(), tmp_path)
-    before = stored_path(first.sha256, tmp_path).stat().st_mtime_ns
+    before = stored_path(first.sha256, tmp_path).stat().st_ino
     assert admit(picture(), tmp_path) == first
-    assert [path.stat().st_mtime_ns for path in files_in(tmp_path)] == [before]
+    assert [path.stat().st_ino for path in files_in(tmp_path)] == [before]
 
 
 def test_a_stored_file_cut_short_by_a_crash_is_written_anew(tmp_path: Path, picture: Picture) -> None:
@@ -182,10 +182,10 @@ def test_a_hash_without_a_picture_says_so(tmp_path: Path) -> None:
 def test_the_shown_copy_is_small_and_made_once(tmp_path: Path, picture: Picture) -> None:
     stored = admit(picture(side=(3_000, 1_000)), tmp_path)
     shown = shown_copy(stored.sha256, tmp_path)
-    made = shown.stat().st_mtime_ns
+    made = shown.stat().st_ino
     with Image.open(shown) as image:
         assert (image.size, image.mode) == ((1_600, 533), "RGB")
-    assert shown_copy(stored.sha256, tmp_path).stat().st_mtime_ns == made
+    assert shown_copy(stored.sha256, tmp_path).stat().st_ino == made
     assert (stored.width, stored.height) == (3_000, 1_000)
 
 
@@ -213,13 +213,13 @@ def test_a_picture_damaged_since_has_no_thumbnail(tmp_path: Path, picture: Pictu
 def test_the_thumbnail_is_made_once_from_the_shown_copy(tmp_path: Path, picture: Picture) -> None:
     stored = admit(picture(side=(3_000, 1_000), kind="PNG"), tmp_path)
     thumb = thumbnail(stored.sha256, tmp_path)
-    made = thumb.stat().st_mtime_ns
+    made = thumb.stat().st_ino
     with Image.open(thumb) as image:
         assert (image.format, image.size, image.mode) == ("JPEG", (240, 80), "RGB")
         assert colour(image, (10, 10))[0] > 150 > colour(image, (230, 10))[0]
     stored_path(stored.sha256, tmp_path).unlink()  # neither it nor the shown copy is wanted again
     shown_copy(stored.sha256, tmp_path).unlink()
-    assert thumbnail(stored.sha256, tmp_path).stat().st_mtime_ns == made
+    assert thumbnail(stored.sha256, tmp_path).stat().st_ino == made
     assert thumb.relative_to(tmp_path).parts == ("thumbs", stored.sha256[:2], f"{stored.sha256[2:]}.jpg")
 
 
