@@ -12,12 +12,13 @@ const DRAFT = "ooc-desk:draft:" + (WHO && WHO + ":");
 const PATIENCE = 8000; // ms the desk may take to answer before it counts as unreachable
 const RENEWAL = 240000; // ms; a lease lasts ten minutes
 const RECOUNT = 30000; // ms between two looks at what colleagues have done
+const RECENT = 5; // rulings shown under the case, as many as the desk sends
 const RETRY = 2000; // ms between two tries to send a kept ruling
 
 let current = null; // the case on screen
 let ahead = []; // cases held for this annotator, pictures already loading
 let draft = null; // what has been said of the case on screen, but not yet as a ruling
-let lastRuling = null; // what undo withdraws: named, so that asking twice undoes once
+let recent = []; // rulings just made, newest first; undo names the first, so that asking twice undoes once
 let busy = false;
 let shown = { since: 0, seconds: 0 }; // time the case was visible
 
@@ -128,6 +129,7 @@ function finish(ruling, answer) {
   if (!answer.cases && !current) return open();
   if (answer.cases) showNext(answer);
   if (answer.recent) showRecent(answer.recent);
+  else if (answer.ruled) showRecent([answer.ruled, ...recent.filter((one) => one.id !== answer.ruled.id)].slice(0, RECENT));
   countOn();
 }
 
@@ -173,7 +175,7 @@ const actions = {
   rationale: writeRationale,
   skip: () => current && move("skip", { case_id: current.id }),
   flag: () => change({ flagged: !(draft && draft.flagged) }),
-  undo: () => move("undo", { ruling_id: lastRuling }),
+  undo: () => move("undo", { ruling_id: recent.length ? recent[0].id : null }),
   help: () => find(".adj-help").showModal(),
   again: open,
 };

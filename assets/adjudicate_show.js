@@ -161,7 +161,7 @@ function showEmpty(empty) {
 }
 
 function showRecent(rulings) {
-  lastRuling = rulings.length ? rulings[0].id : null;
+  recent = rulings;
   if (!rulings.length) return find(".adj-recent").replaceChildren(make("li", "adj-hint", "Your rulings appear here, with who said what."));
   find(".adj-recent").replaceChildren(
     ...rulings.map((one) => {

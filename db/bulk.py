@@ -7,6 +7,7 @@ texts already; what has a form of its own there (times, lists) is converted by t
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import sqlalchemy as sa
@@ -17,18 +18,38 @@ from db.base import Base, table_of
 
 
 def insert_all(
-    session: Session, table: type[Base], columns: Sequence[str], rows: Sequence[tuple[Any, ...]]
+    session: Session,
+    table: type[Base],
+    columns: Sequence[str],
+    rows: Sequence[tuple[Any, ...]],
+    at_once: int = 1,
 ) -> None:
-    """Insert `rows`, whose values stand in the order of `columns` and as `stored` gives them."""
-    if not rows:
-        return
+    """Insert `rows`, whose values stand in the order of `columns` and as `stored` gives them.
+
+    `at_once` rows go into one statement of SQLite, which keeps a journal of each statement of several
+    rows: that pays where there are thousands of rows with few columns.
+    """
     connection = session.connection()
-    if connection.dialect.name == "postgresql":
+    if connection.dialect.name == "sqlite":
+        _insert(connection, table.__tablename__, columns, rows, at_once)
+    elif rows:
         _copy(connection, table.__tablename__, columns, rows)
-        return
-    places = ", ".join("?" * len(columns))
-    statement = f"INSERT INTO {table.__tablename__} ({', '.join(columns)}) VALUES ({places})"
-    connection.exec_driver_sql(statement, list(rows))
+
+
+def _insert(
+    connection: sa.Connection,
+    table: str,
+    columns: Sequence[str],
+    rows: Sequence[tuple[Any, ...]],
+    at_once: int,
+) -> None:
+    into, row = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ", f"({', '.join('?' * len(columns))})"
+    whole = len(rows) - len(rows) % at_once if at_once > 1 else 0
+    together = [tuple(chain.from_iterable(rows[at : at + at_once])) for at in range(0, whole, at_once)]
+    if together:
+        connection.exec_driver_sql(into + ", ".join([row] * at_once), together)
+    if whole < len(rows):
+        connection.exec_driver_sql(into + row, list(rows[whole:]))
 
 
 def _copy(

@@ -17,6 +17,7 @@ which may lose the last rulings when the power goes).
 
 import random
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -58,7 +59,7 @@ def open_engine(url: str | sa.URL, *, busy_ms: int = BUSY_MS) -> sa.Engine:
     address = _address(url)
     if address.get_backend_name() == "postgresql":
         return postgresql.open_postgresql(address, busy_ms)
-    engine = sa.create_engine(address)
+    engine = sa.create_engine(address, execution_options={"turn": threading.Lock()})
     sa.event.listen(engine, "connect", partial(_prepare_sqlite, busy_ms))
     sa.event.listen(engine, "begin", partial(_begin_sqlite, busy_ms))
     return engine
@@ -83,20 +84,17 @@ def make_sessions(engine: sa.Engine) -> sessionmaker[Session]:
 @contextmanager
 def write_session(sessions: sessionmaker[Session]) -> Iterator[Session]:
     """Hold the write lock for the block, then commit; on an exception, roll back."""
-    with sessions.begin() as session:
-        begin_immediate(session)
+    engine = sessions.kw["bind"]
+    with _turn_in_this_process(engine), sessions.begin() as session:
+        session.connection(execution_options=_writes(engine.dialect))
         yield session
-
-
-def begin_immediate(session: Session) -> None:
-    """Take the write lock for the session's transaction, which must not have run a statement yet."""
-    session.connection(execution_options=_writes(session.get_bind().dialect))
 
 
 @contextmanager
 def write_connection(engine: sa.Engine) -> Iterator[sa.Connection]:
     """Hold the write lock for the block as `write_session` does, for what works below sessions."""
-    with engine.connect().execution_options(**_writes(engine.dialect)) as connection, connection.begin():
+    connected = engine.connect().execution_options(**_writes(engine.dialect))
+    with _turn_in_this_process(engine), connected as connection, connection.begin():
         yield connection
 
 
@@ -181,13 +179,36 @@ def _explained(engine: sa.Engine) -> Iterator[None]:
         raise UnusableDatabaseError(sentence) from error
 
 
+@contextmanager
+def _turn_in_this_process(engine: sa.Engine) -> Iterator[None]:
+    """Let the threads of a process wait for each other without asking the database again and again.
+
+    Who waits in vain asks the database, which then says what is wrong.
+    """
+    turn: threading.Lock | None = engine.get_execution_options().get("turn")
+    if turn is None or not turn.acquire(timeout=BUSY_MS / 1000):
+        yield
+        return
+    try:
+        yield
+    finally:
+        turn.release()
+
+
 def _writes(dialect: sa.Dialect) -> dict[str, Any]:
     return postgresql.WRITE_OPTIONS if dialect.name == "postgresql" else {"writes": True}
 
 
 def _prepare_sqlite(busy_ms: int, connection: sqlite3.Connection, record: object) -> None:
     connection.isolation_level = None  # the driver starts no transactions of its own: _begin_sqlite does
-    for setting in (f"busy_timeout={busy_ms}", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+    own = (f"cache_size=-{CACHE_KIB}", f"wal_autocheckpoint={CHECKPOINT_PAGES}")
+    for setting in (
+        f"busy_timeout={busy_ms}",
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        "foreign_keys=ON",
+        *own,
+    ):
         connection.execute(f"PRAGMA {setting}").close()
 
 

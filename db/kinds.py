@@ -191,7 +191,7 @@ def _answers(pattern: str) -> dict[int, Answer]:
 
 @cache
 def _one_kind() -> sa.Select[int]:
-    return sa.select(Kind.id).where(
+    return sa.select(table_of(Kind).c.id).where(
         *(column == sa.bindparam(column.name, type_=column.type) for column in _TRAITS)
     )
 

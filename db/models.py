@@ -15,9 +15,9 @@ from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.orm import Mapped, aliased, mapped_column
+from sqlalchemy.orm import Mapped, mapped_column
 
-from db.base import Base, not_empty, one_of
+from db.base import Base, not_empty, one_of, table_of
 from db.derived_tables import Bucket as Bucket, Kind as Kind, Queued as Queued, Stratum as Stratum
 from db.vocabulary import (
     Answer,
@@ -264,9 +264,10 @@ class Ruling(Base):
 @cache
 def is_current() -> sa.ColumnElement[bool]:
     """Hold for a row of `Ruling` that gives an answer and that no later row supersedes."""
-    later = aliased(Ruling)
-    superseded = sa.select(later.id).where(later.supersedes_id == Ruling.id).correlate(Ruling)
-    return sa.and_(Ruling.verdict.is_not(None), ~superseded.exists())
+    rulings = table_of(Ruling)
+    later = rulings.alias()
+    superseded = sa.select(later.c.id).where(later.c.supersedes_id == rulings.c.id).correlate(rulings)
+    return sa.and_(rulings.c.verdict.is_not(None), ~superseded.exists())
 
 
 class Run(Base):

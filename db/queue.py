@@ -10,7 +10,7 @@ import random
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache, lru_cache
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
@@ -24,8 +24,10 @@ from db.views import UnknownCaseError
 from db.vocabulary import LEASE, SETTLING_ROLES, HumanAnswer, QueueReason, Split
 from db.worth import Order, Place, bucket_ids, closeness, order_in_force, rarities, rarity
 
-# A statement built once is compiled once; sessions hold no rows of the queue that would need telling.
-_PLAIN = {"synchronize_session": False}
+# What a click waits for goes past the ORM, which would double the time of such short statements, and is
+# built once, because building takes longer than running.
+_QUEUE: Final = table_of(Queued).c
+_BUCKET: Final = table_of(Bucket).c
 _MOMENT = timedelta(microseconds=1)  # the least by which two stored times differ
 
 
@@ -43,7 +45,7 @@ def queued(session: Session) -> int:
 
 def waiting_for(session: Session, annotator_id: int) -> int:
     """Count the cases that this annotator may be asked about, now or once a colleague lets go of them."""
-    mine = _buckets().with_only_columns(Bucket.id).order_by(None)
+    mine = _buckets().with_only_columns(_BUCKET.id).order_by(None)
     counted = sa.select(sa.func.count()).select_from(Queued).where(Queued.bucket_id.in_(mine))
     return session.scalar(counted, {"annotator_id": annotator_id}) or 0
 
@@ -118,7 +120,7 @@ def release(session: Session, annotator_id: int, case_ids: Sequence[int] | None 
         if case_ids is None or case_id in case_ids
     ]
     if done:
-        session.execute(sa.delete(Queued).where(Queued.case_id.in_(done)), execution_options=_PLAIN)
+        _remove(session, done)
     if case_ids is None:
         session.execute(_release_all(), {"who": annotator_id})
     else:
@@ -129,16 +131,15 @@ def hold_next(
     session: Session, annotator_id: int, case_id: int, now: datetime, lease: timedelta = LEASE
 ) -> None:
     """Make a queued case the next that the annotator sees, unless a colleague holds it."""
-    first = sa.select(sa.func.min(Queued.leased_at)).where(Queued.annotator_id == annotator_id)
+    first = sa.select(sa.func.min(_QUEUE.leased_at)).where(_QUEUE.annotator_id == annotator_id)
     leased_at = min(session.scalar(first) or now, now) - _MOMENT  # before all they hold
     mine = sa.or_(
-        Queued.annotator_id.is_(None), Queued.annotator_id == annotator_id, Queued.lease_until <= now
+        _QUEUE.annotator_id.is_(None), _QUEUE.annotator_id == annotator_id, _QUEUE.lease_until <= now
     )
     session.execute(
-        sa.update(Queued)
-        .where(Queued.case_id == case_id, mine)
-        .values(annotator_id=annotator_id, leased_at=leased_at, lease_until=now + lease),
-        execution_options=_PLAIN,
+        sa.update(table_of(Queued))
+        .where(_QUEUE.case_id == case_id, mine)
+        .values(annotator_id=annotator_id, leased_at=leased_at, lease_until=now + lease)
     )
 
 
@@ -198,7 +199,11 @@ def place(session: Session, standings: Sequence[Standing], now: datetime, *, ane
         rows = [{"moved": case_id, "bucket": bucket, "wanted": wanted} for case_id, bucket, wanted in moved]
         session.execute(_move(), rows)
     if gone:
-        session.execute(sa.delete(Queued).where(Queued.case_id.in_(gone)), execution_options=_PLAIN)
+        _remove(session, gone)
+
+
+def _remove(session: Session, case_ids: Sequence[int]) -> None:
+    session.execute(sa.delete(table_of(Queued)).where(_QUEUE.case_id.in_(case_ids)))
 
 
 @lru_cache(maxsize=10_000)
@@ -244,13 +249,13 @@ def midnight(now: datetime) -> datetime:
 @cache
 def _held() -> sa.Select[int, datetime]:
     """Select what `annotator_id` holds, in the order it was handed out."""
-    mine = Queued.annotator_id == sa.bindparam("annotator_id")
-    is_read = Queued.lease_until > sa.bindparam("now", type_=UtcDateTime())
+    mine = _QUEUE.annotator_id == sa.bindparam("annotator_id")
+    is_read = _QUEUE.lease_until > sa.bindparam("now", type_=UtcDateTime())
     return (
-        sa.select(Queued.case_id, sa.type_coerce(Queued.leased_at, UtcDateTime()).label("leased_at"))
-        .join(Bucket, Bucket.id == Queued.bucket_id)
-        .where(mine, sa.or_(Queued.rulings_wanted > 0, is_read))
-        .order_by(Queued.leased_at, Bucket.worth.desc(), Bucket.id, Queued.case_id)
+        sa.select(_QUEUE.case_id, sa.type_coerce(_QUEUE.leased_at, UtcDateTime()).label("leased_at"))
+        .join_from(table_of(Queued), table_of(Bucket), _BUCKET.id == _QUEUE.bucket_id)
+        .where(mine, sa.or_(_QUEUE.rulings_wanted > 0, is_read))
+        .order_by(_QUEUE.leased_at, _BUCKET.worth.desc(), _BUCKET.id, _QUEUE.case_id)
     )
 
 
@@ -260,24 +265,25 @@ def _done() -> sa.Select[int]:
 
     The order keeps the planner on ix_queue_holder.
     """
-    mine = Queued.annotator_id == sa.bindparam("who", type_=sa.Integer)
-    return sa.select(Queued.case_id).where(mine, Queued.rulings_wanted == 0).order_by(Queued.leased_at)
+    mine = _QUEUE.annotator_id == sa.bindparam("who", type_=sa.Integer)
+    return sa.select(_QUEUE.case_id).where(mine, _QUEUE.rulings_wanted == 0).order_by(_QUEUE.leased_at)
 
 
 @cache
 def _buckets() -> sa.Select[int, QueueReason]:
     """Select the buckets with cases that `annotator_id` may have, best first."""
     annotator_id = sa.bindparam("annotator_id", type_=sa.Integer)
-    settles = sa.select(Annotator.id).where(Annotator.id == annotator_id, Annotator.role.in_(SETTLING_ROLES))
-    has_cases = sa.select(Queued.case_id).where(Queued.bucket_id == Bucket.id)
+    people = table_of(Annotator).c
+    settles = sa.select(people.id).where(people.id == annotator_id, people.role.in_(SETTLING_ROLES))
+    has_cases = sa.select(_QUEUE.case_id).where(_QUEUE.bucket_id == _BUCKET.id)
     return (
-        sa.select(Bucket.id, Bucket.why)
+        sa.select(_BUCKET.id, _BUCKET.why)
         .where(
-            Bucket.ruled_by != annotator_id,
-            sa.or_(Bucket.why != QueueReason.SPLIT_RULINGS, settles.exists()),
+            _BUCKET.ruled_by != annotator_id,
+            sa.or_(_BUCKET.why != QueueReason.SPLIT_RULINGS, settles.exists()),
             has_cases.exists(),
         )
-        .order_by(Bucket.worth.desc(), Bucket.id)
+        .order_by(_BUCKET.worth.desc(), _BUCKET.id)
     )
 
 
@@ -290,27 +296,28 @@ def _in_bucket() -> sa.Select[int]:
     """
     annotator_id = sa.bindparam("annotator_id", type_=sa.Integer)
     now = sa.bindparam("now", type_=UtcDateTime())
-    ruled = sa.select(Ruling.id).where(
-        Ruling.case_id == Queued.case_id, Ruling.annotator_id == annotator_id, is_current()
+    rulings, skips = table_of(Ruling).c, table_of(Skip).c
+    ruled = sa.select(rulings.id).where(
+        rulings.case_id == _QUEUE.case_id, rulings.annotator_id == annotator_id, is_current()
     )
-    skipped = sa.select(Skip.case_id).where(
-        Skip.case_id == Queued.case_id,
-        Skip.annotator_id == annotator_id,
-        Skip.skipped_at >= sa.bindparam("today", type_=UtcDateTime()),
+    skipped = sa.select(skips.case_id).where(
+        skips.case_id == _QUEUE.case_id,
+        skips.annotator_id == annotator_id,
+        skips.skipped_at >= sa.bindparam("today", type_=UtcDateTime()),
     )
     return (
-        sa.select(Queued.case_id)
+        sa.select(_QUEUE.case_id)
         .where(
-            Queued.bucket_id == sa.bindparam("bucket_id", type_=sa.Integer),
-            Queued.rulings_wanted > 0,
-            sa.func.coalesce(Queued.lease_until, now) <= now,
-            Queued.annotator_id.is_distinct_from(annotator_id),
+            _QUEUE.bucket_id == sa.bindparam("bucket_id", type_=sa.Integer),
+            _QUEUE.rulings_wanted > 0,
+            sa.func.coalesce(_QUEUE.lease_until, now) <= now,
+            _QUEUE.annotator_id.is_distinct_from(annotator_id),
             ~ruled.exists(),
             ~skipped.exists(),
         )
-        .order_by(Queued.case_id)
+        .order_by(_QUEUE.case_id)
         .limit(sa.bindparam("count", type_=sa.Integer))
-        .with_for_update(skip_locked=True, of=Queued)
+        .with_for_update(skip_locked=True, of=table_of(Queued))
     )
 
 

@@ -215,14 +215,13 @@ def settled_query() -> sa.Select[int, Verdict, int]:
 @cache
 def _case() -> sa.Select[Split, HumanAnswer, Role]:
     """Select what admits a ruling, and keep others from ruling on the case meanwhile."""
-    annotator = sa.select(Annotator.role).where(
-        Annotator.id == sa.bindparam("annotator_id", type_=sa.Integer)
-    )
+    cases, kinds, people = table_of(Case), table_of(Kind), table_of(Annotator).c
+    role = sa.select(people.role).where(people.id == sa.bindparam("annotator_id", type_=sa.Integer))
     return (
-        sa.select(Case.split, Kind.human, annotator.scalar_subquery().label("role"))
-        .outerjoin(Kind, Kind.id == Case.kind_id)
-        .where(Case.id == sa.bindparam("case_id", type_=sa.Integer))
-        .with_for_update(of=Case)
+        sa.select(cases.c.split, kinds.c.human, role.scalar_subquery().label("role"))
+        .outerjoin_from(cases, kinds, kinds.c.id == cases.c.kind_id)
+        .where(cases.c.id == sa.bindparam("case_id", type_=sa.Integer))
+        .with_for_update(of=cases)
     )
 
 

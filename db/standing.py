@@ -33,7 +33,7 @@ class InQueue:
     leased_until: datetime | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Standing:
     """A case as the queue and the statistics see it."""
 
@@ -111,7 +111,7 @@ class _Queries(NamedTuple):
 def _of_ids() -> _Queries:
     ids = sa.bindparam("ids", expanding=True, type_=sa.Integer)
     queries = _queries(lambda column: column.in_(ids))
-    return queries._replace(cases=queries.cases.with_for_update(of=Case))
+    return queries._replace(cases=queries.cases.with_for_update(of=table_of(Case)))
 
 
 @cache
@@ -121,33 +121,35 @@ def _of_range() -> _Queries:
 
 
 def _queries(chosen: Callable[[sa.ColumnElement[int]], sa.ColumnElement[bool]]) -> _Queries:
+    case, audit, request = table_of(Case), table_of(Audit), table_of(Request)
+    queue, bucket, opinion, ruling = map(table_of, (Queued, Bucket, Opinion, Ruling))
     cases = (
         sa.select(
-            Case.id,
-            Case.split,
-            Case.image_sha256.is_not(None).label("has_image"),
-            Case.gold,
-            Case.source,
-            Case.kind_id,
-            Audit.case_id.is_not(None).label("audited"),
-            Request.why.label("requested"),
-            Request.rulings_wanted.label("rulings_requested"),
-            Queued.bucket_id,
-            Bucket.rarity,
-            Queued.rulings_wanted,
-            Queued.doubt,
-            Queued.lease_until,
+            case.c.id,
+            case.c.split,
+            case.c.image_sha256.is_not(None).label("has_image"),
+            case.c.gold,
+            case.c.source,
+            case.c.kind_id,
+            audit.c.case_id.is_not(None).label("audited"),
+            request.c.why.label("requested"),
+            request.c.rulings_wanted.label("rulings_requested"),
+            queue.c.bucket_id,
+            bucket.c.rarity,
+            queue.c.rulings_wanted,
+            queue.c.doubt,
+            queue.c.lease_until,
         )
-        .outerjoin(Audit, Audit.case_id == Case.id)
-        .outerjoin(Request, Request.case_id == Case.id)
-        .outerjoin(Queued, Queued.case_id == Case.id)
-        .outerjoin(Bucket, Bucket.id == Queued.bucket_id)
-        .where(chosen(table_of(Case).c.id))
-        .order_by(Case.id)
+        .outerjoin_from(case, audit, audit.c.case_id == case.c.id)
+        .outerjoin(request, request.c.case_id == case.c.id)
+        .outerjoin(queue, queue.c.case_id == case.c.id)
+        .outerjoin(bucket, bucket.c.id == queue.c.bucket_id)
+        .where(chosen(case.c.id))
+        .order_by(case.c.id)
     )
-    said = (Opinion.case_id, Opinion.teacher_id, Opinion.verdict, Opinion.elements)
-    opinions = sa.select(*said).where(Opinion.current, chosen(table_of(Opinion).c.case_id))
-    own = Ruling.rationale.is_not(None).label("own")
-    ruled = (Ruling.case_id, Ruling.annotator_id, Ruling.verdict, Ruling.settles, own)
-    rulings = sa.select(*ruled).where(chosen(table_of(Ruling).c.case_id), is_current()).order_by(Ruling.id)
+    said = (opinion.c.case_id, opinion.c.teacher_id, opinion.c.verdict, opinion.c.elements)
+    opinions = sa.select(*said).where(opinion.c.current, chosen(opinion.c.case_id))
+    own = ruling.c.rationale.is_not(None).label("own")
+    ruled = (ruling.c.case_id, ruling.c.annotator_id, ruling.c.verdict, ruling.c.settles, own)
+    rulings = sa.select(*ruled).where(chosen(ruling.c.case_id), is_current()).order_by(ruling.c.id)
     return _Queries(cases, opinions, rulings)

@@ -155,18 +155,13 @@ def _find(session: Session, places: Collection[Place]) -> dict[Place, int]:
 
 @cache
 def _one_bucket() -> sa.Select[int]:
-    return sa.select(Bucket.id).where(
+    return sa.select(table_of(Bucket).c.id).where(
         *(column == sa.bindparam(column.name, type_=column.type) for column in _PLACE)
     )
 
 
 @cache
 def _newest_rule() -> sa.Select[float, float, float, float, float]:
-    values = (
-        QueueRule.split,
-        QueueRule.doubt,
-        QueueRule.rarity,
-        QueueRule.second_opinions,
-        QueueRule.audit_turns,
-    )
-    return sa.select(*values).order_by(QueueRule.id.desc()).limit(1)
+    rules = table_of(QueueRule).c
+    values = (rules.split, rules.doubt, rules.rarity, rules.second_opinions, rules.audit_turns)
+    return sa.select(*values).order_by(rules.id.desc()).limit(1)

@@ -3,7 +3,8 @@
 The loop itself is `assets/adjudicate.js`; this module holds the handlers it asks, which are plain
 functions of the desk, the person and the numbers given. Every answer of a handler lists the cases
 the person now holds (the one to show and the ones to preload), so one request both rules and
-fetches. Teachers stay blind until the ruling is made (`blind.py`).
+fetches; what the page has already, cases and former rulings, is not sent again.
+Teachers stay blind until the ruling is made (`blind.py`).
 """
 
 import logging
@@ -88,7 +89,7 @@ def look(desk: Desk, person: Person, held: Sequence[int] = ()) -> dict[str, Any]
     """Open the desk for a person: the cases held for them, and what they ruled last."""
     with write_session(desk.sessions) as session:
         mine = claim(session, person.annotator_id, now(), count=HELD)
-    return {"ok": True, "says": "", **_around(desk, person, mine, held)}
+    return {"ok": True, "says": "", **_next(desk, mine, held, person), "recent": _recent(desk, person)}
 
 
 def rule_case(desk: Desk, person: Person, said: Said, held: Sequence[int] = ()) -> dict[str, Any]:
@@ -106,7 +107,7 @@ def rule_case(desk: Desk, person: Person, said: Said, held: Sequence[int] = ()) 
         return {**look(desk, person, held), "ok": False, "says": str(refused)}
     rushed = " Under two seconds: marked rushed." if ruling.rushed else ""
     says = f"Saved as ruling {ruling.id}.{rushed}"
-    return {"ok": True, "ruling_id": ruling.id, "says": says, **_around(desk, person, mine, held)}
+    return {"ok": True, "ruling_id": ruling.id, "says": says, **_next(desk, mine, held, person, ruling)}
 
 
 def skip_case(desk: Desk, person: Person, case_id: int, held: Sequence[int] = ()) -> dict[str, Any]:
@@ -115,7 +116,7 @@ def skip_case(desk: Desk, person: Person, case_id: int, held: Sequence[int] = ()
     with write_session(desk.sessions) as session:
         skip(session, person.annotator_id, case_id, now())
         mine = claim(session, person.annotator_id, now(), count=HELD)
-    return {"ok": True, "says": "Skipped for today.", **_around(desk, person, mine, held)}
+    return {"ok": True, "says": "Skipped for today.", **_next(desk, mine, held, person)}
 
 
 def undo_ruling(
@@ -131,21 +132,35 @@ def undo_ruling(
             withdrawn = session.get_one(Ruling, ruling_id)
     except REFUSALS as refused:
         return {"ok": False, "says": str(refused)}
-    around = _around(desk, person, mine, [one for one in held if one != case_id])
-    for shown in around["cases"]:
+    following = _next(desk, mine, [one for one in held if one != case_id], person)
+    for shown in following["cases"]:
         if shown["id"] == case_id:
             shown["answer"] = given_answer(shown["cards"], person.annotator_id, withdrawn)
     says = f"Ruling {withdrawn.id} ({render.verdict_words(withdrawn.verdict or '')}) is withdrawn."
-    return {"ok": True, "says": says, **around}
+    return {"ok": True, "says": says, **following, "recent": _recent(desk, person)}
 
 
-def _around(desk: Desk, person: Person, mine: Sequence[int], held: Sequence[int]) -> dict[str, Any]:
-    """What the page shows next: the cases held (whole only where it lacks them), the last rulings."""
+def _next(
+    desk: Desk, mine: Sequence[int], held: Sequence[int], person: Person, ruling: Ruling | None = None
+) -> dict[str, Any]:
+    """What the page shows next: the cases held, whole only where it lacks them, and the ruling just made."""
+    lacking = [one for one in mine if one not in held]
+    ruled_on = [ruling.case_id] if ruling else []
     with desk.sessions() as session:
-        lacking = {case.id: case for case in case_views(session, [one for one in mine if one not in held])}
-        just_ruled = _just_ruled(session, person)
-    shown = [shown_case(lacking[one], person.annotator_id) if one in lacking else {"id": one} for one in mine]
-    return {"cases": shown, "empty": None if mine else empty_state(desk), "recent": just_ruled}
+        views = {case.id: case for case in case_views(session, [*lacking, *ruled_on])}
+    cases = [shown_case(views[one], person.annotator_id) if one in lacking else {"id": one} for one in mine]
+    following: dict[str, Any] = {"cases": cases, "empty": None if mine else empty_state(desk)}
+    if ruling:
+        following["ruled"] = revealed(views[ruling.case_id], person.annotator_id, ruling)
+    return following
+
+
+def _recent(desk: Desk, person: Person) -> list[dict[str, Any]]:
+    """The person's last rulings, newest first, with who had said what."""
+    with desk.sessions() as session:
+        rulings = recent(session, person.annotator_id, RECENT)
+        cases = {case.id: case for case in case_views(session, [ruling.case_id for ruling in rulings])}
+    return [revealed(cases[ruling.case_id], person.annotator_id, ruling) for ruling in rulings]
 
 
 def counted(board: ProgressBoard, person: Person) -> dict[str, Any]:
@@ -230,12 +245,6 @@ def _new_ruling(session: Session, person: Person, said: Said) -> NewRuling:
         flagged=said.flagged,
         seconds=said.seconds,
     )
-
-
-def _just_ruled(session: Session, person: Person) -> list[dict[str, Any]]:
-    rulings = recent(session, person.annotator_id, RECENT)
-    cases = {case.id: case for case in case_views(session, [ruling.case_id for ruling in rulings])}
-    return [revealed(cases[ruling.case_id], person.annotator_id, ruling) for ruling in rulings]
 
 
 # ---- layout and wiring ----

@@ -56,7 +56,7 @@ class LeftOut:
     share_read: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Found:
     """A case as the file has it: its picture is still a path below the images folder, or bytes."""
 

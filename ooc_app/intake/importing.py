@@ -9,7 +9,7 @@ path that leads out of the folder, makes its line a bad one.
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from ooc_app.desk import Desk
 from ooc_app.intake.entries import BadLine, Entry, Found, LeftOut
 from ooc_app.intake.pictures import BadImageError, MissingImageError, picture_path, taken
 
-BATCH = 500  # cases per transaction
+BATCH = 1_000  # cases per transaction; whoever rules meanwhile waits for one
 PICTURES_MAX = 64_000_000  # bytes of pictures held at once, where the file itself has them
 BAD_LINES_KEPT = 1_000  # the rest are only counted, so that a wrong file cannot fill the memory
 
@@ -165,7 +165,7 @@ def add_batch(desk: Desk, report: ImportReport, batch: list[Entry], images_dir: 
             if isinstance(image, BadImageError):
                 report.refuse(BadLine(entry.line, str(image)))
                 continue
-            case = replace(case, image=image)
+            case.image = image
         cases.setdefault(entry.dataset or report.dataset, []).append(case)
     with write_session(desk.sessions) as session:
         added = [add_cases(session, dataset, some) for dataset, some in cases.items()]

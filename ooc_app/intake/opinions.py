@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from db.cases import NewOpinion, add_opinions
-from db.engine import begin_immediate
+from db.engine import write_session
 from db.models import Case, Opinion, Teacher
 from db.vocabulary import Answer
 from ooc_app.desk import Desk
@@ -114,10 +114,10 @@ def import_opinions(
     lines = 0
     for batch in batches(said(source)):
         read = {one.external_id: one for one in batch if isinstance(one, Said)}
-        with desk.sessions() as session:
-            begin_immediate(session)
+        with write_session(desk.sessions) as session:
             add_batch(session, report, read, source.prompt_version)
-            session.rollback() if rehearse else session.commit()
+            if rehearse:
+                session.rollback()
         for one in batch:
             if isinstance(one, BadLine):
                 report.refuse(one)

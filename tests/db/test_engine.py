@@ -1,3 +1,4 @@
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, timezone
@@ -12,7 +13,6 @@ from db.base import NaiveTimeError
 from db.engine import (
     NewerDatabaseError,
     UnusableDatabaseError,
-    begin_immediate,
     make_sessions,
     migrate,
     open_engine,
@@ -194,12 +194,15 @@ def test_a_folder_with_a_per_cent_sign_in_its_name_works(tmp_path: Path) -> None
     engine.dispose()
 
 
-def test_every_sqlite_connection_is_durable_and_keeps_foreign_keys(tmp_path: Path) -> None:
+def test_every_sqlite_connection_is_durable_keeps_foreign_keys_and_has_the_memory_that_a_million_cases_want(
+    tmp_path: Path,
+) -> None:
     engine = open_engine(f"sqlite:///{tmp_path}/desk.db")
     with engine.connect() as connection:
-        pragmas = ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
+        durable = ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
+        pragmas = (*durable, "cache_size", "wal_autocheckpoint")
         values = [connection.exec_driver_sql(f"PRAGMA {pragma}").scalar() for pragma in pragmas]
-    assert values == ["wal", 2, 1, 10_000]
+    assert values == ["wal", 2, 1, 10_000, -32_768, 4_000]
     engine.dispose()
 
 
@@ -255,12 +258,33 @@ def test_a_write_session_takes_the_lock_at_once_and_a_reader_does_not_wait(
             assert reader.scalars(sa.select(Event)).all() == []
         with (
             pytest.raises(sa.exc.OperationalError, match=r"locked|lock timeout"),
-            make_sessions(impatient)() as other,
+            write_session(make_sessions(impatient)),
         ):
-            begin_immediate(other)
+            raise AssertionError("two writers at a time")
     with write_session(make_sessions(impatient)) as session:
         assert len(session.scalars(sa.select(Event)).all()) == 1
     impatient.dispose()
+
+
+def test_threads_that_write_wait_for_each_other_and_not_for_the_database(tmp_path: Path) -> None:
+    engine = open_engine(f"sqlite:///{tmp_path}/desk.db")
+    migrate(engine)
+    engine.dispose()
+    said: list[str] = []
+    sa.event.listen(engine, "connect", lambda connection, record: connection.set_trace_callback(said.append))
+    ours = make_sessions(engine)
+
+    def add(number: int) -> None:
+        with write_session(ours) as session:
+            session.execute(LOG, {"action": f"test {number}"})
+            time.sleep(0.01)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(add, range(16)))
+    assert said.count("BEGIN IMMEDIATE") == 16  # nobody had to try twice
+    with ours() as session:
+        assert len(session.scalars(sa.select(Event.id)).all()) == 16
+    engine.dispose()
 
 
 def test_a_writer_sees_all_that_the_one_before_it_left(sessions: sessionmaker[Session]) -> None:
