@@ -9,7 +9,7 @@ CODE := $(wildcard app.py ooc_app training db tests benchmarks)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run demo student check test soak clean
+.PHONY: help setup run demo student check test soak screenshots clean
 
 help:
 	@echo "make run      start the page on 127.0.0.1:7860 with the demo desk"
@@ -19,6 +19,7 @@ help:
 	@echo "make check    format, ruff, mypy --strict, the fast tests"
 	@echo "make demo     the whole loop without a browser, ending with its table"
 	@echo "make student  pretrain the tiny student again into assets/student"
+	@echo "make screenshots  take the pictures in docs/guide.md anew"
 	@echo "make clean    remove .venv and caches; the data folder stays"
 
 setup: $(VENV)/.requirements
@@ -46,6 +47,9 @@ test: $(VENV)/.requirements-dev $(VENV)/.browser $(VENV)/.postgres
 
 soak: $(VENV)/.requirements-dev $(VENV)/.browser $(VENV)/.postgres
 	$(BIN)/pytest -m soak $(ARGS)
+
+screenshots: $(VENV)/.requirements-dev $(VENV)/.browser
+	$(BIN)/python -m tests.browser.screenshots
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache

@@ -1,24 +1,26 @@
 // The labelling loop: shows a case, takes a ruling, shows the next one.
 //
-// Runs as the `js_on_load` of one gr.HTML component: `element` is its root, `server` its Python
-// functions (ooc_app/adjudicate.py). Two rules hold everywhere: whatever comes from the desk is set
-// as text, never as markup; and a case leaves the screen only when the desk has answered with a
-// ruling id. What the desk has not confirmed is in localStorage, under one submission id, so that
-// sending it twice makes one ruling.
+// Runs, behind the other adjudicate_*.js, as the `js_on_load` of one gr.HTML component: `element` is its
+// root, `server` its Python functions (ooc_app/adjudicate.py). A case leaves the screen only when the
+// desk has answered with a ruling id. What the desk has not confirmed is in localStorage, under one
+// submission id, so that sending it twice makes one ruling.
 
 const WHO = (window.gradio_config && window.gradio_config.username) || ""; // what is kept is one person's own
-const KEPT = "ooc-desk:kept-ruling" + (WHO && ":" + WHO);
+const KEPT = "ooc-desk:kept-ruling:" + (WHO && WHO + ":"); // one for each ruling: two tabs may both keep some
 const DRAFT = "ooc-desk:draft:" + (WHO && WHO + ":");
 const PATIENCE = 8000; // ms the desk may take to answer before it counts as unreachable
 const RENEWAL = 240000; // ms; a lease lasts ten minutes
 const RECOUNT = 30000; // ms between two looks at what colleagues have done
-const RECENT = 5; // rulings shown under the case, as many as the desk sends
 const RETRY = 2000; // ms between two tries to send a kept ruling
+const RECENT = 10; // rulings that can be corrected and undone
+const NOTHING_SAID = { best: null, rationale: null, elements: [], note: "", flagged: false, cause: null };
 
 let current = null; // the case on screen
 let ahead = []; // cases held for this annotator, pictures already loading
 let draft = null; // what has been said of the case on screen, but not yet as a ruling
+let correcting = null; // the ruling opened to be replaced: { ruling, aside, shown }
 let recent = []; // rulings just made, newest first; undo names the first, so that asking twice undoes once
+let returned = []; // rulings sent back to this annotator
 let busy = false;
 let shown = { since: 0, seconds: 0 }; // time the case was visible
 
@@ -33,16 +35,17 @@ async function ask(name, payload) {
   return answer;
 }
 
-const held = () => [current, ...ahead].filter(Boolean).map((one) => one.id);
+const held = () => [correcting ? correcting.aside : current, ...ahead].filter(Boolean).map((one) => one.id);
 
 function submissionId() {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-function remember(key, value) {
+function remember(key, value, text) {
   try {
-    if (value === null) localStorage.removeItem(key);
+    if (text !== undefined) localStorage.setItem(key, text);
+    else if (value === null) localStorage.removeItem(key);
     else localStorage.setItem(key, JSON.stringify(value));
     return true;
   } catch {
@@ -58,15 +61,87 @@ function recall(key) {
   }
 }
 
+// The rulings that pages before this one could not get through.
+function keptRulings() {
+  try {
+    const keys = Object.keys(localStorage).filter((key) => /^[0-9a-f]{32}$/.test(key.replace(KEPT, "")));
+    return keys.map(recall).filter(Boolean);
+  } catch {
+    return []; // a window without storage keeps nothing
+  }
+}
+
+const draftKey = () => DRAFT + (correcting ? "ruling-" + correcting.ruling : current.id);
+
+// ---- which case is on screen ----
+
+// The desk lists the cases this annotator holds; those already here come as their id alone.
+function showNext(answer) {
+  const before = correcting && { case: correcting.aside, seconds: correcting.shown.seconds };
+  if (correcting) current = correcting.aside;
+  correcting = null;
+  notice("");
+  const known = new Map([current, ...ahead].filter(Boolean).map((one) => [one.id, one]));
+  ahead = answer.cases.map((one) => known.get(one.id) || preload(one)).filter((one) => one.cards);
+  show(ahead.shift() || null, answer.empty);
+  if (before && current === before.case) shown.seconds = before.seconds;
+}
+
+function show(one, empty) {
+  current = one;
+  root.dataset.state = one ? (correcting ? "correcting" : one.split ? "split" : "case") : "empty";
+  find(".adj-case").hidden = !one;
+  find(".adj-empty").hidden = Boolean(one);
+  if (!one) {
+    draft = null;
+    showEmpty(empty || { why: "done" }, returned);
+    if (empty && empty.poll) setTimeout(() => element.isConnected && !current && open(), RETRY / 2);
+    return;
+  }
+  showCase(one);
+  const left = recall(draftKey());
+  draft = { ...NOTHING_SAID, ...(correcting ? left || one.answer : one.answer || left) };
+  if (one.answer) remember(draftKey(), draft);
+  one.answer = null; // from here on the draft says more
+  showDraft(draft);
+  shown = { since: document.hidden ? 0 : performance.now(), seconds: 0 };
+}
+
+function take(answer) {
+  if (answer.returned) returned = answer.returned;
+  if (answer.recent) recent = answer.recent;
+  if (answer.ruled) recent = [answer.ruled, ...recent.filter((one) => one.case !== answer.ruled.case)].slice(0, RECENT);
+  if (answer.cases) showNext(answer);
+  showRecent(recent, returned);
+  countOn();
+}
+
 // ---- what the annotator does ----
 
-const pickBest = (letter) => change({ best: draft && draft.best === letter ? null : letter });
+function change(part) {
+  if (!busy) keep(part);
+}
+
+// What is typed is kept also while the desk is being asked: it stands in the field already.
+function keep(part) {
+  if (!draft) return;
+  Object.assign(draft, part);
+  remember(draftKey(), draft);
+  showDraft(draft);
+}
+
+function pickBest(letter) {
+  if (!current.cards.some((one) => one.letter === letter)) return say(t("says.no_letter", { letter }), "refused");
+  change({ best: draft.best === letter ? null : letter });
+}
 
 function pickReason(reason) {
   if (!draft) return;
   const without = draft.elements.filter((one) => one !== reason);
   change({ elements: without.length === draft.elements.length ? [...without, reason] : without });
 }
+
+const pickCause = (cause) => current && current.split && change({ cause: draft.cause === cause ? null : cause });
 
 function writeRationale() {
   if (!current || busy) return;
@@ -96,7 +171,10 @@ async function rule(verdict) {
     elements: draft.elements,
     note: draft.note,
     flagged: draft.flagged,
+    cause: current.split ? draft.cause : null,
+    corrects: correcting ? correcting.ruling : null,
     seconds: Math.round(stopWatch() * 100) / 100,
+    draft: draftKey(),
   });
 }
 
@@ -104,33 +182,25 @@ async function rule(verdict) {
 async function deliver(ruling) {
   busy = true;
   root.dataset.busy = ruling.verdict;
-  const isKept = remember(KEPT, ruling);
+  const isKept = remember(KEPT + ruling.submission_id, ruling);
   for (;;) {
     try {
-      finish(ruling, await ask("rule", { ...ruling, held: held() }));
-      return;
+      return await finish(ruling, await ask("rule", { ...ruling, held: held() }));
     } catch (problem) {
       if (!(problem instanceof Unreachable)) throw problem;
-      say(
-        "The desk does not answer. Your ruling (" + VERDICT_WORDS[ruling.verdict] + ") is " +
-          (isKept ? "kept in this browser" : "on this page only, do not close it,") + " and will be sent as soon as it does.",
-        "waiting",
-      );
+      say(t(isKept ? "says.kept" : "says.unkept", { verdict: t("verdict." + ruling.verdict) }), "waiting");
       await new Promise((resolve) => setTimeout(resolve, RETRY));
     }
   }
 }
 
-function finish(ruling, answer) {
-  remember(KEPT, null);
-  if (answer.ok) remember(DRAFT + ruling.case_id, null);
+async function finish(ruling, answer) {
+  remember(KEPT + ruling.submission_id, null);
+  if (answer.ok && ruling.draft) remember(ruling.draft, null);
   settle();
-  say(answer.says, answer.ok ? "saved" : "refused");
-  if (!answer.cases && !current) return open();
-  if (answer.cases) showNext(answer);
-  if (answer.recent) showRecent(answer.recent);
-  else if (answer.ruled) showRecent([answer.ruled, ...recent.filter((one) => one.id !== answer.ruled.id)].slice(0, RECENT));
-  countOn();
+  if (current) take(answer);
+  else await open(); // it was kept by a page before this one, which has nothing yet
+  say(spoken(answer.says), answer.ok ? "saved" : "refused");
 }
 
 function settle() {
@@ -138,23 +208,57 @@ function settle() {
   delete root.dataset.busy;
 }
 
-// Skip, undo and look again: asked once, and said so where the desk does not answer.
+// All but a ruling: asked once, and said so where the desk does not answer. Returns the answer, if it is one.
 async function move(name, payload) {
-  if (busy) return;
+  if (busy) return null;
   busy = true;
   try {
     const answer = await ask(name, { ...payload, held: held() });
     settle();
-    say(answer.says || "", answer.ok ? "saved" : "refused");
-    if (answer.cases) showNext(answer);
-    if (answer.recent) showRecent(answer.recent);
-    countOn();
+    say(spoken(answer.says), answer.ok ? "saved" : "refused");
+    return answer;
   } catch (problem) {
     settle();
     if (!(problem instanceof Unreachable)) throw problem;
-    say("The desk does not answer; nothing was changed. Is it still running?", "waiting");
-    if (!current) showEmpty({ title: "The desk does not answer", way: "Start it again; this page goes on by itself.", poll: true });
+    say(t("says.unreachable"), "waiting");
+    if (!current) show(null, { why: "unreachable", poll: true });
+    return null;
   }
+}
+
+async function moveOn(name, payload) {
+  const answer = await move(name, payload);
+  if (answer) take(answer);
+  return answer;
+}
+
+// A ruling opened to be replaced; the case on screen waits aside.
+async function reopen(id, words) {
+  const answer = await move("reopen", { ruling_id: id });
+  if (!answer || !answer.ok) return;
+  correcting = { ruling: id, aside: correcting ? correcting.aside : current, shown: correcting ? correcting.shown : { seconds: stopWatch() } };
+  show(preload(answer.case));
+  notice([words, spoken(answer.says)].filter(Boolean).join(" "));
+  say("");
+}
+
+function leaveCorrection() {
+  if (busy) return;
+  const { ruling, aside, shown: before } = correcting;
+  remember(draftKey(), null);
+  correcting = null;
+  notice("");
+  say(t("says.as_it_was", { ruling }));
+  if (!aside) return open();
+  show(aside);
+  shown.seconds = before.seconds;
+}
+
+async function sendBack() {
+  const note = find(".adj-back-note").value;
+  find(".adj-back").close();
+  const answer = await moveOn("send_back", { case_id: current.id, note });
+  if (answer && answer.ok) find(".adj-back-note").value = "";
 }
 
 // Counting is not waited for: the next case is on screen first.
@@ -162,49 +266,110 @@ const countOn = () => ask("progress", {}).then((progress) => progress.ok && show
 
 // Keep the leases while the case is being read; a page left alone for long may have lost them.
 async function renew() {
-  if (busy || !current || document.hidden || !element.isConnected) return;
+  if (busy || !current || correcting || document.hidden || !element.isConnected) return;
+  const read = current;
   const answer = await ask("look", { held: held() }).catch(() => null);
-  if (!answer || !answer.ok || busy || !current) return;
+  if (!answer || !answer.ok || busy || current !== read || correcting) return;
   if (answer.cases.some((one) => one.id === current.id)) return;
-  say("The case on screen went to a colleague while this page was idle.", "refused");
-  showNext(answer);
+  say(t("says.went"), "refused");
+  take(answer);
 }
 
-const open = () => move("look", {});
+const open = () => moveOn("look", {});
 const actions = {
   rationale: writeRationale,
-  skip: () => current && move("skip", { case_id: current.id }),
+  skip: () => current && !correcting && moveOn("skip", { case_id: current.id }),
   flag: () => change({ flagged: !(draft && draft.flagged) }),
-  undo: () => move("undo", { ruling_id: recent.length ? recent[0].id : null }),
+  undo: () => (correcting ? leaveCorrection() : moveOn("undo", { ruling_id: recent.length ? recent[0].id : null })),
+  back: () => {
+    if (current && current.split && !correcting) find(".adj-back").showModal();
+    else actions.returned();
+  },
+  returned: () => returned.length && reopen(returned[0].id, returnedWords(returned[0])),
   help: () => find(".adj-help").showModal(),
+  guidelines: openGuidelines,
+  editGuidelines: () => editGuidelines(true),
+  leaveGuidelines: () => editGuidelines(false),
+  saveGuidelines,
+  sendBack,
+  toDistil: () => openTab("distil"),
+  toCases: () => openTab("cases"),
   again: open,
 };
 
-// ---- wiring ----
+// ---- keys ----
+
+const PLAIN = {
+  1: () => rule("in_context"), 2: () => rule("out_of_context"), 3: () => rule("unsure"),
+  N: () => find(".adj-note").focus(), R: actions.rationale, S: actions.skip, F: actions.flag, Z: actions.undo,
+  K: actions.back, G: actions.guidelines, M: stepPoint, "?": actions.help,
+  E: () => !find(".adj-evidence").hidden && (find(".adj-evidence").open = !find(".adj-evidence").open),
+  "+": picture.in, "=": picture.in, "-": picture.out, 0: picture.fit, T: picture.turn, L: picture.light,
+  ARROWLEFT: () => toHistory(-1), ARROWRIGHT: () => toHistory(1),
+};
+const ARROWS = { ARROWLEFT: [-1, 0], ARROWRIGHT: [1, 0], ARROWUP: [0, -1], ARROWDOWN: [0, 1] };
+
+function toHistory(step) {
+  const items = [...element.querySelectorAll(".adj-recent button")];
+  const at = items.indexOf(document.activeElement);
+  const next = items[at < 0 ? 0 : Math.min(items.length - 1, Math.max(0, at + step))];
+  if (next) next.focus();
+}
+
+function deed(event) {
+  // With a keyboard of another script the key's place says which letter is meant.
+  const key = (/^Key[A-Z]$/.test(event.code) && !/^[a-z]$/i.test(event.key) ? event.code[3] : event.key).toUpperCase();
+  if (event.shiftKey && /^[A-Z]$/.test(key)) {
+    const reason = Object.keys(REASONS).find((one) => REASONS[one] === key);
+    return reason && (() => pickReason(reason));
+  }
+  if (event.shiftKey && key in ARROWS) return () => picture.move(...ARROWS[key]);
+  if (event.shiftKey && /^Digit[1-5]$/.test(event.code)) return () => pickCause(CAUSES[event.code[5] - 1]);
+  if (LETTERS.includes(key)) return current && (() => pickBest(key));
+  return Object.hasOwn(PLAIN, key) ? PLAIN[key] : null;
+}
 
 function pressedKey(event) {
   if (event.repeat || event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
-  if (!element.isConnected || element.offsetParent === null || find(".adj-help").open) return;
+  if (!element.isConnected || element.offsetParent === null || element.querySelector("dialog[open]")) return;
   const target = event.target instanceof Element ? event.target : document.body;
-  if (event.key === "Escape" && element.contains(target)) return target.blur();
-  if (target.closest("input, textarea, select, [contenteditable]:not([contenteditable=false])")) return;
-  const key = event.key.toUpperCase();
-  const doing =
-    { 1: () => rule("in_context"), 2: () => rule("out_of_context"), 3: () => rule("unsure"), N: () => find(".adj-note").focus() }[key] ||
-    { R: actions.rationale, S: actions.skip, F: actions.flag, Z: actions.undo, "?": actions.help }[key] ||
-    (LETTERS.includes(key) && current && current.cards.some((one) => one.letter === key) && (() => pickBest(key)));
+  const field = target.closest("input, textarea, select, [contenteditable]:not([contenteditable=false])");
+  if (event.key === "Escape") {
+    if (field && element.contains(field)) return field.blur();
+    return correcting ? leaveCorrection() : undefined;
+  }
+  if (field) return;
+  const doing = deed(event);
   if (!doing) return;
   event.preventDefault();
   doing();
 }
 
-find(".adj-reasons").replaceChildren(...REASONS.map((reason) => toggle(reason, false, () => pickReason(reason))));
+// ---- wiring ----
+
+find(".adj-reasons").replaceChildren(
+  ...Object.entries(REASONS).map(([reason, letter]) => {
+    const node = toggle("", () => pickReason(reason));
+    node.append(keyed(t("element." + reason), letter));
+    node.dataset.reason = reason;
+    node.setAttribute("aria-keyshortcuts", "Shift+" + letter);
+    return node;
+  }),
+);
+find(".adj-causes").replaceChildren(
+  ...CAUSES.map((cause, at) => {
+    const node = toggle(t("cause." + cause), () => pickCause(cause));
+    node.dataset.cause = cause;
+    node.setAttribute("aria-keyshortcuts", "Shift+" + (at + 1));
+    return node;
+  }),
+);
 for (const node of element.querySelectorAll("[data-verdict]")) node.addEventListener("click", () => rule(node.dataset.verdict));
 for (const node of element.querySelectorAll("[data-action]")) node.addEventListener("click", () => actions[node.dataset.action]());
-find(".adj-cards").addEventListener("dblclick", (event) => event.target.closest(".adj-card") && pickBest(event.target.closest(".adj-card").dataset.letter));
-find(".adj-note").addEventListener("input", (event) => change({ note: event.target.value }));
-find(".adj-note").addEventListener("keydown", (event) => event.key === "Enter" && event.target.blur());
-find(".adj-rationale").addEventListener("input", (event) => change({ rationale: event.target.value }));
+find(".adj-cards").addEventListener("dblclick", (event) => event.target.closest(".adj-card[data-letter]") && pickBest(event.target.closest(".adj-card").dataset.letter));
+find(".adj-note").addEventListener("input", (event) => keep({ note: event.target.value }));
+find(".adj-note").addEventListener("keydown", (event) => event.key === "Enter" && !event.isComposing && event.target.blur());
+find(".adj-rationale").addEventListener("input", (event) => keep({ rationale: event.target.value }));
 // The component may be mounted again; what the mount before left running must then be dead.
 if (window.oocDesk) window.oocDesk.abort();
 window.oocDesk = new AbortController();
@@ -218,6 +383,8 @@ document.addEventListener("visibilitychange", () => {
 const timers = [setInterval(renew, RENEWAL), setInterval(() => document.hidden || countOn(), RECOUNT)];
 signal.addEventListener("abort", () => timers.forEach(clearInterval));
 
-const kept = recall(KEPT);
-if (kept) deliver(kept);
-else open();
+(async () => {
+  const kept = keptRulings();
+  for (const ruling of kept) await deliver(ruling);
+  if (!kept.length) open();
+})();

@@ -1,14 +1,14 @@
-// What the Adjudicate tab shows: a case with its cards, the rulings just made, the empty desk.
+// What the Adjudicate tab shows of a case: picture, caption, evidence, cards, and what was said of it so far.
 //
-// Runs before `adjudicate.js`, in the same function, as the `js_on_load` of one gr.HTML component
-// whose root is `element`. Whatever comes from the desk is set as text, never as markup.
+// Whatever comes from the desk is set as text, never as markup.
 
-const VERDICT_WORDS = { in_context: "in context", out_of_context: "out of context", unsure: "can't tell" };
-const REASONS = ["person", "place", "time", "event", "object", "other"];
+const REASONS = { person: "P", place: "L", time: "T", event: "E", object: "O", other: "H" }; // keys, with Shift
+const CAUSES = ["ambiguous_caption", "guideline_gap", "slip", "edge_case", "judgement"];
 const LETTERS = ["A", "B", "C", "D"];
 
 const find = (selector) => element.querySelector(selector);
 const root = find(".adj");
+setWords(root);
 
 // ---- small builders: text in, elements out ----
 
@@ -20,213 +20,189 @@ function make(tag, className, text) {
 }
 
 function chip(verdict, confidence) {
-  const node = make("span", "chip " + verdict);
-  node.append(make("i", "shape " + verdict), make("span", "", VERDICT_WORDS[verdict] || verdict));
-  if (typeof confidence === "number") node.append(make("b", "", Math.round(confidence * 100) + " %"));
+  const known = "verdict." + verdict in TEXTS[LANGUAGE];
+  const node = make("span", "chip " + (known ? verdict : "unsure"));
+  node.append(make("i", "shape " + (known ? verdict : "unsure")), make("span", "", known ? t("verdict." + verdict) : verdict));
+  if (typeof confidence === "number") node.append(make("b", "", percent(confidence)));
   return node;
 }
 
-function say(text, tone) {
-  const line = find(".adj-says");
-  line.textContent = text;
-  line.dataset.tone = tone || "";
+function toggle(text, press) {
+  const node = make("button", "", text);
+  node.type = "button";
+  node.setAttribute("aria-pressed", "false");
+  node.addEventListener("click", press);
+  return node;
 }
 
-// ---- showing a case ----
+// A word with its key: the letter is underlined in it, or stands behind it where the word has none.
+function keyed(word, letter) {
+  const at = word.toLowerCase().indexOf(letter.toLowerCase());
+  const node = make("span");
+  if (at < 0) node.append(word + " ", make("kbd", "", letter));
+  else node.append(word.slice(0, at), make("u", "", word[at]), word.slice(at + 1));
+  return node;
+}
+
+function outside(text, className, tag) {
+  const node = make(tag || "span", className, text);
+  node.dir = "auto";
+  return node;
+}
+
+// ---- where the rationales contradict each other ----
+
+let points = 0; // of contention in the case on screen
+let point = -1; // the one stepped to by key
+
+function setMarked(node, text, segments) {
+  if (!segments) return (node.textContent = text);
+  node.replaceChildren(
+    ...segments.map(([piece, belongs]) => {
+      if (!belongs.length) return piece;
+      const marked = make("mark", "adj-mark", piece);
+      marked.dataset.points = belongs.join(" ");
+      marked.tabIndex = 0;
+      for (const one of belongs) points = Math.max(points, one + 1);
+      return marked;
+    }),
+  );
+}
+
+function highlight(wanted) {
+  for (const node of element.querySelectorAll(".adj-mark"))
+    node.dataset.lit = String(wanted.length > 0 && node.dataset.points.split(" ").some((one) => wanted.includes(one)));
+}
+
+function stepPoint() {
+  if (!points) return;
+  point = (point + 1) % points;
+  const all = [...element.querySelectorAll(".adj-mark")].filter((node) => node.dataset.points.split(" ").includes(String(point)));
+  if (all.length) all[0].focus();
+}
+
+for (const [come, go] of [["pointerover", "pointerout"], ["focusin", "focusout"]]) {
+  find(".adj-text").addEventListener(come, (event) => event.target.closest(".adj-mark") && highlight(event.target.closest(".adj-mark").dataset.points.split(" ")));
+  find(".adj-text").addEventListener(go, (event) => event.target.closest(".adj-mark") && highlight([]));
+}
+
+// ---- a case ----
 
 function preload(one) {
   if (one.picture) {
     one.loader = new Image();
     one.loader.src = one.picture;
-    one.loader.decode().catch(() => {});
+    one.loader.decode().catch(() => {}); // a broken one is told where it is shown
   }
   return one;
 }
 
-// The desk lists the cases this annotator holds; those already here come as their id alone.
-function showNext(answer) {
-  const known = new Map([current, ...ahead].filter(Boolean).map((one) => [one.id, one]));
-  ahead = answer.cases.map((one) => known.get(one.id) || preload(one));
-  show(ahead.shift() || null, answer);
-}
-
-function show(one, answer) {
-  current = one;
-  root.dataset.state = one ? "case" : "empty";
-  find(".adj-case").hidden = !one;
-  find(".adj-empty").hidden = Boolean(one);
-  if (!one) return showEmpty(answer.empty);
+function showCase(one) {
   showPicture(one);
-  find(".adj-caption").textContent = one.caption;
-  find(".adj-meta").textContent = one.meta;
+  points = 0;
+  point = -1;
+  setMarked(find(".adj-caption"), one.caption, one.marked && one.marked.caption);
+  showMeta(one);
   showEvidence(one.evidence);
-  find(".adj-cards").replaceChildren(...one.cards.map(card));
+  const rulings = (one.split || []).map(rulingCard);
+  find(".adj-cards").replaceChildren(...rulings, ...one.cards.map((given, at) => card(given, one.marked && one.marked.rationales[at])));
+  find(".adj-cards").setAttribute("aria-label", t(one.split ? "cards.split" : "cards"));
+  find(".adj-cards").dataset.many = String(rulings.length + one.cards.length > 4);
+  find(".adj-cards").scrollLeft = 0;
   find(".adj-best").replaceChildren(...one.cards.slice(0, LETTERS.length).map((given) => letterButton(given.letter)));
-  draft = one.answer || recall(DRAFT + one.id) || { best: null, rationale: null, elements: [], note: "", flagged: false };
-  if (one.answer) remember(DRAFT + one.id, draft);
-  showDraft();
-  shown = { since: document.hidden ? 0 : performance.now(), seconds: 0 };
+  for (const node of element.querySelectorAll(".adj-split")) node.hidden = !one.split;
 }
 
 function showPicture(one) {
   const image = find(".adj-img");
   const missing = find(".adj-nopicture");
-  zoom.reset();
+  picture.reset();
   image.hidden = !one.picture;
   missing.hidden = Boolean(one.picture);
-  missing.textContent = "This case has no picture.";
+  missing.textContent = t("picture.none");
   image.onerror = () => {
     image.hidden = true;
     missing.hidden = false;
-    missing.textContent = "The picture of this case cannot be shown.";
+    missing.textContent = t("picture.broken");
   };
   if (one.picture) image.src = one.picture;
   else image.removeAttribute("src");
+}
+
+function showMeta(one) {
+  const parts = [one.date && t("claimed", { date: claimedDate(one.date) }), one.place, one.source].filter(Boolean);
+  find(".adj-meta").replaceChildren(...parts.flatMap((part, at) => (at ? [" · ", outside(part, "", "bdi")] : [outside(part, "", "bdi")])));
 }
 
 function showEvidence(evidence) {
   const box = find(".adj-evidence");
   box.hidden = evidence.length === 0;
   box.open = false;
-  box.querySelector("summary").textContent = "evidence (" + evidence.length + ")";
+  box.querySelector("summary").textContent = t("evidence", { count: evidence.length });
   box.querySelector("ol").replaceChildren(
     ...evidence.map((given) => {
       const line = make("li");
-      line.append(make("b", "", given.title || given.url || "untitled"), make("span", "", given.about), make("p", "", given.text));
+      const title = given.title || given.url || t("evidence.untitled");
+      const isWeb = /^https?:\/\//i.test(given.url || "");
+      const named = outside(title, "adj-evidence-title", isWeb ? "a" : "b");
+      if (isWeb) Object.assign(named, { href: given.url, target: "_blank", rel: "noopener noreferrer" });
+      const about = [given.date && claimedDate(given.date), t("evidence." + given.kind)].filter(Boolean).join(" · ");
+      line.append(named, " ", make("span", "", about), outside(given.text, "", "p"));
       return line;
     }),
   );
 }
 
-function card(given) {
+function elementWords(elements) {
+  return listWords(elements.map((one) => t("element." + one)));
+}
+
+function card(given, segments) {
   const node = make("li", "adj-card");
   node.dataset.letter = given.letter;
   const head = make("header");
   head.append(make("b", "adj-letter", given.letter), chip(given.verdict, given.confidence));
-  if (given.scripted) head.append(make("span", "adj-scripted", "scripted"));
-  const rationale = make("p", "adj-says-why", given.rationale);
+  if (given.scripted) head.append(make("span", "adj-scripted", t("scripted")));
+  const rationale = make("p", "adj-says-why");
+  setMarked(rationale, given.rationale, segments);
   rationale.dir = "auto";
   rationale.tabIndex = 0;
   node.append(head, rationale);
+  if (given.elements.length) node.append(make("p", "adj-relies", t("relies", { elements: elementWords(given.elements) })));
   return node;
 }
 
-function toggle(text, pressed, press) {
-  const node = make("button", "", text);
-  node.type = "button";
-  node.setAttribute("aria-pressed", String(pressed));
-  node.addEventListener("click", press);
+function rulingCard(given, at) {
+  const node = make("li", "adj-card adj-ruling");
+  const head = make("header");
+  head.append(make("b", "adj-letter", t("person", { number: at + 1 })), chip(given.verdict));
+  const about = [given.best && t("person.best", { letter: given.best }), elementWords(given.elements), t("person.seconds", { seconds: given.seconds })];
+  const rationale = outside(given.rationale, "adj-says-why", "p");
+  rationale.tabIndex = 0;
+  if (given.note) rationale.append("\n", outside(t("note") + ": " + given.note, "adj-soft"));
+  node.append(head, rationale, make("p", "adj-relies", about.filter(Boolean).join(" · ")));
   return node;
 }
 
 function letterButton(letter) {
-  const node = toggle(letter, false, () => pickBest(letter));
+  const node = toggle(letter, () => pickBest(letter));
   node.dataset.letter = letter;
   node.setAttribute("aria-keyshortcuts", letter);
-  node.setAttribute("aria-label", "rationale " + letter + " is best");
+  node.setAttribute("aria-label", t("best.one", { letter }));
   return node;
 }
 
-function showDraft() {
-  const picked = (node) => String(node.dataset.letter === draft.best);
-  for (const node of element.querySelectorAll(".adj-best button")) node.setAttribute("aria-pressed", picked(node));
-  for (const node of element.querySelectorAll(".adj-card")) node.dataset.best = picked(node);
-  for (const node of element.querySelectorAll(".adj-reasons button"))
-    node.setAttribute("aria-pressed", String(draft.elements.includes(node.textContent)));
-  find("[data-action=flag]").setAttribute("aria-pressed", String(draft.flagged));
+// ---- what was said of it so far ----
+
+function showDraft(draft) {
+  const press = (node, isPressed) => node.setAttribute("aria-pressed", String(isPressed));
+  for (const node of element.querySelectorAll(".adj-best button")) press(node, node.dataset.letter === draft.best);
+  for (const node of element.querySelectorAll(".adj-card")) node.dataset.best = String(node.dataset.letter === draft.best);
+  for (const node of element.querySelectorAll(".adj-reasons button")) press(node, draft.elements.includes(node.dataset.reason));
+  for (const node of element.querySelectorAll(".adj-causes button")) press(node, node.dataset.cause === draft.cause);
+  press(find("[data-action=flag]"), draft.flagged);
   find("[data-action=rationale]").setAttribute("aria-expanded", String(draft.rationale !== null));
   find(".adj-own").hidden = draft.rationale === null;
-  find(".adj-rationale").value = draft.rationale || "";
-  find(".adj-note").value = draft.note;
+  if (find(".adj-rationale").value !== (draft.rationale || "")) find(".adj-rationale").value = draft.rationale || "";
+  if (find(".adj-note").value !== draft.note) find(".adj-note").value = draft.note;
 }
-
-function change(part) {
-  if (!current || busy) return;
-  Object.assign(draft, part);
-  remember(DRAFT + current.id, draft);
-  showDraft();
-}
-
-// ---- what stands around the case ----
-
-function showEmpty(empty) {
-  draft = null;
-  find(".adj-empty-title").textContent = empty.title;
-  find(".adj-empty-way").textContent = empty.way;
-  const bar = find(".adj-empty-bar");
-  bar.hidden = !empty.total;
-  if (empty.total) Object.assign(bar, { max: empty.total, value: empty.done });
-  find(".adj-empty-button").hidden = Boolean(empty.poll);
-  if (empty.poll) setTimeout(() => element.isConnected && !current && open(), RETRY / 2);
-}
-
-function showRecent(rulings) {
-  recent = rulings;
-  if (!rulings.length) return find(".adj-recent").replaceChildren(make("li", "adj-hint", "Your rulings appear here, with who said what."));
-  find(".adj-recent").replaceChildren(
-    ...rulings.map((one) => {
-      const node = make("li");
-      if (one.picture) {
-        const thumb = make("img");
-        Object.assign(thumb, { src: one.picture, alt: "", loading: "lazy" });
-        node.append(thumb);
-      }
-      const words = make("div");
-      words.append(chip(one.verdict), make("p", "", one.said));
-      node.title = one.title;
-      node.append(words);
-      return node;
-    }),
-  );
-}
-
-function showProgress(progress) {
-  const place = document.getElementById("desk-progress");
-  if (!place) return;
-  const parts = [
-    [progress.left, "left"],
-    [progress.today, "today"],
-    ["budget", progress.budget],
-  ].map(([first, second]) => {
-    const part = make("span");
-    part.append(first === "budget" ? "budget " : "", make("b", "", first === "budget" ? second : first), first === "budget" ? "" : " " + second);
-    return part;
-  });
-  parts[2].title = progress.budget_words;
-  place.replaceChildren(...parts, make("span", "desk-who", progress.annotator));
-}
-
-// ---- the picture: wheel zooms at the pointer, a drag pans, a double click toggles ----
-
-const zoom = (() => {
-  const frame = find(".adj-picture");
-  const image = find(".adj-img");
-  let scale = 1, x = 0, y = 0, grip = null;
-  const place = () => {
-    image.style.transform = scale === 1 ? "" : "translate(" + x + "px," + y + "px) scale(" + scale + ")";
-    frame.dataset.zoomed = String(scale > 1);
-  };
-  const to = (wanted, event) => {
-    const box = frame.getBoundingClientRect();
-    const fromX = event.clientX - box.left - box.width / 2, fromY = event.clientY - box.top - box.height / 2;
-    const next = Math.min(8, Math.max(1, wanted));
-    x = next === 1 ? 0 : fromX - ((fromX - x) * next) / scale;
-    y = next === 1 ? 0 : fromY - ((fromY - y) * next) / scale;
-    scale = next;
-    place();
-  };
-  frame.addEventListener("wheel", (event) => { event.preventDefault(); to(scale * Math.exp(-event.deltaY / 400), event); }, { passive: false });
-  frame.addEventListener("dblclick", (event) => to(scale > 1 ? 1 : 3, event));
-  frame.addEventListener("pointerdown", (event) => {
-    if (scale === 1) return;
-    grip = [event.clientX - x, event.clientY - y];
-    frame.setPointerCapture(event.pointerId);
-  });
-  frame.addEventListener("pointermove", (event) => {
-    if (!grip) return;
-    [x, y] = [event.clientX - grip[0], event.clientY - grip[1]];
-    place();
-  });
-  for (const end of ["pointerup", "pointercancel"]) frame.addEventListener(end, () => (grip = null));
-  return { reset() { scale = 1; x = y = 0; place(); } };
-})();

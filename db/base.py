@@ -10,6 +10,7 @@ from sqlalchemy.orm import DeclarativeBase
 
 from db.vocabulary import (
     Answer,
+    Cause,
     Element,
     EvidenceKind,
     HumanAnswer,
@@ -54,10 +55,11 @@ def _word(words: type[StrEnum]) -> sa.Enum:
     )
 
 
-_WORDS = (Answer, EvidenceKind, HumanAnswer, QueueReason, Role, Split, TeacherKind, Verdict)
+_WORDS = (Answer, Cause, EvidenceKind, HumanAnswer, QueueReason, Role, Split, TeacherKind, Verdict)
 _TYPES: dict[Any, Any] = {
     datetime: UtcDateTime(),
     list[Element]: sa.JSON(none_as_null=True),
+    list[int]: sa.JSON(none_as_null=True),
     dict[str, Any]: sa.JSON(),
     **{words: _word(words) for words in _WORDS},
 }

@@ -1,8 +1,8 @@
 """What is derived from the facts, and how it is kept, checked and made anew.
 
-Facts are cases, opinions, rulings, audits and requests. Derived are the kind of each case, the counts
-of kinds and strata, the rows of the queue and the full-text index. Nothing derived is worth a
-backup's trust: `check` compares it with the facts, `rebuild` makes it anew.
+Facts are cases, opinions, rulings, returns, audits and requests. Derived are the kind of each case,
+the counts of kinds and strata, the rows of the queue and the full-text index. Nothing derived is
+worth a backup's trust: `check` compares it with the facts, `rebuild` makes it anew.
 """
 
 from collections import Counter

@@ -86,6 +86,7 @@ def _events(session: Session, case_id: int) -> list[Happening]:
             "seconds": ruling.seconds,
             "rushed": ruling.rushed,
             "supersedes": ruling.supersedes_id,
+            **({"cause": ruling.cause} if ruling.cause else {}),
         }
         for ruling in session.scalars(sa.select(Ruling).where(Ruling.case_id == case_id))
     }

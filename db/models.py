@@ -1,7 +1,7 @@
 """The tables, with a named constraint for every rule the database can guard.
 
-Four tables are insert-only: `rulings`, `promotions`, `queue_rules` and `events`. Triggers made by the
-migration refuse an UPDATE or DELETE there, so undo and correction are new rows that supersede old
+Five tables are insert-only: `rulings`, `returns`, `promotions`, `queue_rules` and `events`. Triggers made
+by the migrations refuse an UPDATE or DELETE there, so undo and correction are new rows that supersede old
 ones. For one case and one annotator the rulings form a single chain: only its first row supersedes nothing
 (`uq_rulings_first`), each other row supersedes a row of the same case and annotator
 (`fk_rulings_superseded`), and no row is superseded twice (`uq_rulings_supersedes_id`). The end of
@@ -21,6 +21,7 @@ from db.base import Base, not_empty, one_of, table_of
 from db.derived_tables import Bucket as Bucket, Kind as Kind, Queued as Queued, Stratum as Stratum
 from db.vocabulary import (
     Answer,
+    Cause,
     Element,
     EvidenceKind,
     QueueReason,
@@ -219,6 +220,8 @@ class Ruling(Base):
         sa.CheckConstraint("length(submission_id) BETWEEN 1 AND 64", name="submission_id_length"),
         sa.CheckConstraint("verdict IS NOT NULL OR supersedes_id IS NOT NULL", name="withdrawn"),
         sa.CheckConstraint("seconds >= 0", name="seconds"),
+        one_of("cause", Cause),
+        sa.CheckConstraint("cause IS NULL OR settles", name="cause_settles"),
         sa.UniqueConstraint("case_id", "annotator_id", "id"),
         sa.ForeignKeyConstraint(
             ["supersedes_id", "case_id", "annotator_id"],
@@ -242,6 +245,12 @@ class Ruling(Base):
             sqlite_where=sa.text("flagged = 1"),
             postgresql_where=sa.text("flagged"),
         ),
+        sa.Index(
+            "ix_rulings_cause",
+            "cause",
+            sqlite_where=sa.text("cause IS NOT NULL"),
+            postgresql_where=sa.text("cause IS NOT NULL"),
+        ),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -259,6 +268,9 @@ class Ruling(Base):
     settles: Mapped[bool] = mapped_column(default=False)  # an adjudicator's answer to split rulings
     supersedes_id: Mapped[int | None] = mapped_column(unique=True)
     created_at: Mapped[datetime]
+    shown: Mapped[list[int] | None]  # the opinions in the order in which the annotator saw them: A, B, C ...
+    guidelines: Mapped[int | None]  # the version of the guidelines in force
+    cause: Mapped[Cause | None]  # why people were split; only where it settles
 
 
 @cache
@@ -268,6 +280,28 @@ def is_current() -> sa.ColumnElement[bool]:
     later = rulings.alias()
     superseded = sa.select(later.c.id).where(later.c.supersedes_id == rulings.c.id).correlate(rulings)
     return sa.and_(rulings.c.verdict.is_not(None), ~superseded.exists())
+
+
+class Return(Base):
+    """A ruling sent back to who made it, to look again; open until a row supersedes it. Insert-only."""
+
+    __tablename__ = "returns"
+    __table_args__ = (
+        sa.ForeignKeyConstraint(
+            ["case_id", "ruled_by", "ruling_id"],
+            ["rulings.case_id", "rulings.annotator_id", "rulings.id"],
+            name="fk_returns_ruling",
+        ),
+        sa.Index("ix_returns_ruled_by", "ruled_by", "id"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    ruling_id: Mapped[int] = mapped_column(unique=True)  # a ruling is sent back at most once
+    case_id: Mapped[int]  # the ruling's, as is the next: what somebody is to look at is found by index
+    ruled_by: Mapped[int]
+    annotator_id: Mapped[int] = mapped_column(sa.ForeignKey("annotators.id"))  # who sends it back
+    note: Mapped[str]
+    created_at: Mapped[datetime]
 
 
 class Run(Base):

@@ -19,6 +19,7 @@ from sqlalchemy.orm import Session, aliased
 from db.models import Annotator, Event
 from db.passwords import marked_anew
 from db.queue import release
+from db.returns import restand_returned
 from db.vocabulary import Role
 
 NAME_MAX: Final = 80  # characters
@@ -173,6 +174,7 @@ def close_person(session: Session, by: int | None, name: str, now: datetime) -> 
     _keep_somebody(session, found)
     _keep_an_editor(session, found)
     _end_sign_ins(session, found, active=False)
+    restand_returned(session, found.id, now)
     _say(session, by, "close_person", found, now)
     return found._replace(active=False)
 
@@ -183,6 +185,7 @@ def open_person(session: Session, by: int | None, name: str, now: datetime) -> A
     if found.active:
         return found
     _change(session, found, active=True)
+    restand_returned(session, found.id, now)
     _say(session, by, "open_person", found, now)
     return found._replace(active=True)
 

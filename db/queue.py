@@ -146,7 +146,8 @@ def hold_next(
 def wish(standing: Standing, order: Order, rarity_level: int) -> Wish | None:
     """Say which row a case ought to have in the queue; None where it wants nobody.
 
-    Only training cases with a picture are ever ruled on.
+    Only training cases with a picture are ever ruled on. While people look again at rulings that were
+    sent back, nobody settles what they differ on.
     """
     traits = standing.traits
     reason, evenly = _reason(traits, standing.audited, standing.requested)
@@ -154,6 +155,8 @@ def wish(standing: Standing, order: Order, rarity_level: int) -> Wish | None:
         return None
     wanted = max(order.rulings_wanted(standing.case_id), standing.rulings_requested)
     if reason == QueueReason.SPLIT_RULINGS:
+        if standing.is_returned:
+            return None
         wanted = traits.rulings + 1
     elif standing.is_settled_by_adjudicator or traits.rulings >= wanted:
         return None
@@ -185,21 +188,23 @@ def place(session: Session, standings: Sequence[Standing], now: datetime, *, ane
     new, moved, gone, added_at = [], [], [], stored(session, Queued.added_at, now)
     for standing in standings:
         wanted, row = wishes[standing.case_id], standing.in_queue
+        is_read = row is not None and row.leased_until is not None and row.leased_until > now
+        if row is not None and not is_read and not (wanted and row.rulings_wanted):
+            gone.append(standing.case_id)  # whoever read it to the end has no claim to it if it comes back
+            row = None
         if wanted is None:
-            if row is not None and row.leased_until and row.leased_until > now:
+            if row is not None:
                 moved.append((standing.case_id, row.bucket_id, 0))
-            elif row is not None:
-                gone.append(standing.case_id)
         elif row is None:
             new.append((standing.case_id, buckets[wanted.place], wanted.rulings_wanted, added_at))
         elif (row.bucket_id, row.rulings_wanted) != (buckets[wanted.place], wanted.rulings_wanted):
             moved.append((standing.case_id, buckets[wanted.place], wanted.rulings_wanted))
+    if gone:
+        _remove(session, gone)
     insert_all(session, Queued, ("case_id", "bucket_id", "rulings_wanted", "added_at"), new)
     if moved:
         rows = [{"moved": case_id, "bucket": bucket, "wanted": wanted} for case_id, bucket, wanted in moved]
         session.execute(_move(), rows)
-    if gone:
-        _remove(session, gone)
 
 
 def _remove(session: Session, case_ids: Sequence[int]) -> None:

@@ -28,6 +28,7 @@ from db.vocabulary import (
     SETTLING_ROLES,
     UNDOABLE_RULINGS,
     Answer,
+    Cause,
     Element,
     HumanAnswer,
     Role,
@@ -70,6 +71,9 @@ class NewRuling:
     flagged: bool = False
     seconds: float = 0.0  # from the case on screen to the ruling
     corrects: int | None = None  # the annotator's current ruling on the case, which this one supersedes
+    shown: tuple[int, ...] = ()  # the opinions in the order in which the annotator saw them
+    guidelines: int | None = None  # the version of the guidelines in force
+    cause: Cause | None = None  # why people were split; kept only where the answer settles
 
 
 def ensure_annotator(session: Session, name: str, role: Role = Role.EDITOR, *, scripted: bool = False) -> int:
@@ -90,7 +94,7 @@ def rule(session: Session, annotator_id: int, new: NewRuling, now: datetime) -> 
     The same submission again returns the ruling it made. Raises UnknownCaseError, HeldOutCaseError,
     UnknownOpinionError, AlreadyRuledError or ReusedSubmissionError, and then nothing is changed.
     """
-    case = session.execute(_case(), {"case_id": new.case_id, "annotator_id": annotator_id}).first()
+    case = session.execute(case_asked_for(), {"case_id": new.case_id, "annotator_id": annotator_id}).first()
     if case is None:
         raise UnknownCaseError(f"There is no case {new.case_id} on this desk; load the next one.")
     sent = session.scalar(_sent(), {"submission_id": new.submission_id})
@@ -130,6 +134,9 @@ def rule(session: Session, annotator_id: int, new: NewRuling, now: datetime) -> 
             "settles": is_settling,
             "supersedes_id": last.id if last else None,
             "created_at": now,
+            "shown": list(new.shown) or None,
+            "guidelines": new.guidelines,
+            "cause": new.cause if is_settling else None,
         },
         "settle" if is_settling else "rule" if new.corrects is None else "correct",
     )
@@ -178,6 +185,9 @@ def undo(session: Session, annotator_id: int, ruling_id: int | None = None, *, n
             "settles": False,
             "supersedes_id": withdrawn.id,
             "created_at": now,
+            "shown": None,
+            "guidelines": None,
+            "cause": None,
         },
         "undo",
     )
@@ -213,8 +223,8 @@ def settled_query() -> sa.Select[int, Verdict, int]:
 
 
 @cache
-def _case() -> sa.Select[Split, HumanAnswer, Role]:
-    """Select what admits a ruling, and keep others from ruling on the case meanwhile."""
+def case_asked_for() -> sa.Select[Split, HumanAnswer, Role]:
+    """Select what `annotator_id` may do to `case_id`, and keep others from ruling on it meanwhile."""
     cases, kinds, people = table_of(Case), table_of(Kind), table_of(Annotator).c
     role = sa.select(people.role).where(people.id == sa.bindparam("annotator_id", type_=sa.Integer))
     return (

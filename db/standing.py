@@ -1,4 +1,4 @@
-"""Where cases stand, worked out from the facts: opinions, rulings, audits and requests.
+"""Where cases stand, worked out from the facts: opinions, rulings, returns, audits and requests.
 
 What is derived from a standing (the case's kind, its row in the queue) is written by `queue.py` and
 `derived.py`; whatever changes a fact works the standing out anew, so that nothing is ever adjusted by
@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from db.base import table_of
 from db.kinds import Traits, human_answer, pattern_of
-from db.models import Audit, Bucket, Case, Opinion, Queued, Request, Ruling, is_current
+from db.models import Annotator, Audit, Bucket, Case, Opinion, Queued, Request, Return, Ruling, is_current
 from db.vocabulary import QueueReason
 
 Row = sa.Row[*tuple[Any, ...]]
@@ -44,6 +44,7 @@ class Standing:
     kind_id: int | None = None  # as stored, whether or not it is right
     ruled_by: int = 0  # who ruled last; 0 nobody
     is_settled_by_adjudicator: bool = False
+    is_returned: bool = False  # a ruling was sent back to somebody who has not looked again yet
     audited: bool = False
     requested: QueueReason | None = None
     rulings_requested: int = 1
@@ -92,6 +93,7 @@ def _standing(case: Row, opinions: list[Row], rulings: list[Row]) -> Standing:
         case.kind_id,
         rulings[-1].annotator_id if rulings else 0,
         any(row.settles for row in rulings),
+        any(row.returned for row in rulings),
         case.audited,
         case.requested,
         case.rulings_requested or 1,
@@ -150,6 +152,13 @@ def _queries(chosen: Callable[[sa.ColumnElement[int]], sa.ColumnElement[bool]]) 
     said = (opinion.c.case_id, opinion.c.teacher_id, opinion.c.verdict, opinion.c.elements)
     opinions = sa.select(*said).where(opinion.c.current, chosen(opinion.c.case_id))
     own = ruling.c.rationale.is_not(None).label("own")
-    ruled = (ruling.c.case_id, ruling.c.annotator_id, ruling.c.verdict, ruling.c.settles, own)
+    sent_back, person = table_of(Return), table_of(Annotator)
+    awaited = (  # who was closed since will not answer
+        sa.select(sent_back.c.id)
+        .join_from(sent_back, person, person.c.id == sent_back.c.ruled_by)
+        .where(sent_back.c.ruling_id == ruling.c.id, person.c.active)
+    )
+    returned = awaited.exists().label("returned")
+    ruled = (ruling.c.case_id, ruling.c.annotator_id, ruling.c.verdict, ruling.c.settles, own, returned)
     rulings = sa.select(*ruled).where(chosen(ruling.c.case_id), is_current()).order_by(ruling.c.id)
     return _Queries(cases, opinions, rulings)

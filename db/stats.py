@@ -27,7 +27,7 @@ from db.agreement import (
 from db.kinds import Traits, all_kinds
 from db.models import Annotator, Case, Kind, Ruling, Teacher, is_current
 from db.queue import waiting
-from db.vocabulary import Answer, HumanAnswer, QueueReason, Split, Verdict
+from db.vocabulary import Answer, Cause, HumanAnswer, QueueReason, Split, Verdict
 
 Kinds = list[tuple[Traits, int]]
 """What there is, and how many cases are so."""
@@ -60,6 +60,7 @@ def stats(session: Session) -> dict[str, Any]:
         "teachers": _teachers(session, kinds),
         "agreement": {**_teachers_agreement(kinds, names), "annotators": _people_agreement(shared)},
         "rulings": sum(cases * traits.rulings for traits, cases in kinds),
+        "causes": _causes(session),
         "annotators": len(people),
         "people": people,
         "called_out": _called_out(kinds, names, people, shared),
@@ -179,6 +180,13 @@ def _pair(one: str, other: str, said: Counter[tuple[str, str]]) -> dict[str, Any
         "interval": kappa.interval,
         "why": kappa.why,
     }
+
+
+def _causes(session: Session) -> dict[str, int]:
+    """Count by cause the rulings that settle; an index holds just those with one."""
+    given = sa.select(Ruling.cause, sa.func.count()).where(Ruling.cause.is_not(None), is_current())
+    counted = {cause: number for cause, number in session.execute(given.group_by(Ruling.cause))}
+    return {cause.value: counted.get(cause, 0) for cause in Cause}
 
 
 def _people(session: Session) -> list[dict[str, Any]]:

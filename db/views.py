@@ -144,7 +144,7 @@ def whole_cases(session: Session, selection: Selection, *, sharing: bool = False
             groups, sa.and_(groups.c.dataset == _TABLE.dataset, groups.c.name == own_group)
         ).outerjoin(images, images.c.sha256 == _TABLE.image_sha256)
     for rows in session.execute(query.execution_options(yield_per=BATCH)).partitions():
-        rulings = _rulings(session, [row[0] for row in rows])
+        rulings = rulings_on(session, [row[0] for row in rows])
         for row, view in zip(rows, _views(session, rows), strict=True):
             *_, human, is_shared = row
             yield WholeCase(view, _VERDICTS.get(human), bool(is_shared), tuple(rulings.get(view.id, ())))
@@ -196,7 +196,13 @@ def _opinions(session: Session, asked: dict[str, Any]) -> dict[int, list[Opinion
     return found
 
 
-def _rulings(session: Session, case_ids: Sequence[int]) -> dict[int, list[RulingView]]:
+def opinion_ids(session: Session, case_id: int) -> list[int]:
+    """Return the ids of the current opinions on a case."""
+    return list(session.scalars(_OPINION_IDS, {"case_id": case_id}))
+
+
+def rulings_on(session: Session, case_ids: Sequence[int]) -> dict[int, list[RulingView]]:
+    """Return the current rulings on cases, by case id, oldest first."""
     found: dict[int, list[RulingView]] = {}
     for row in session.execute(_current_rulings(), {"case_ids": case_ids}):
         said = dict(row._mapping)
@@ -250,6 +256,7 @@ _CASE: Final = (
     _TABLE.place,
     _TABLE.note,
 )
+_OPINION_IDS: Final = sa.select(_SAID.id).where(_SAID.case_id == sa.bindparam("case_id"), _SAID.current)
 _CASES: Final = sa.select(*_CASE).where(_TABLE.id.in_(_ASKED))
 _EVIDENCE: Final = (
     sa.select(_FOUND.case_id, _raw(_FOUND.kind), _FOUND.title, _FOUND.url, _FOUND.date, _FOUND.text)

@@ -67,6 +67,16 @@ class Role(StrEnum):
     EDITOR = "editor"
 
 
+class Cause(StrEnum):
+    """Why people were split on a case, as the adjudicator sees it."""
+
+    AMBIGUOUS_CAPTION = "ambiguous_caption"  # the caption can be read in two ways
+    GUIDELINE_GAP = "guideline_gap"  # the guidelines do not say
+    SLIP = "slip"  # somebody overlooked or mistook something
+    EDGE_CASE = "edge_case"  # it lies on the line between the verdicts
+    JUDGEMENT = "judgement"  # careful people may differ
+
+
 SETTLING_ROLES = (Role.ADJUDICATOR, Role.EDITOR)  # whose answer settles split rulings
 
 

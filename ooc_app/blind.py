@@ -1,51 +1,63 @@
 """Show a case blind: opinions under letters drawn for this case and this annotator, no teacher's name.
 
 Nothing given out before the ruling tells teachers apart: an opinion's id would (teachers are asked
-in the same order each time), so it is replaced by a token. After the ruling, `revealed` says who
-had said what.
+in the same order each time), so it is replaced by a token. After the ruling, `revealed` says who had
+said what, and how colleagues ruled. Split rulings are shown to an adjudicator likewise, without names.
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from db.models import Ruling
-from db.views import CaseView, OpinionView
+from db.views import CaseView, OpinionView, RulingView
 from db.vocabulary import TeacherKind
-from ooc_app import render
+from ooc_app.contradictions import contradictions
 
 LETTERS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
 def opinion_token(case_id: int, annotator_id: int, opinion_id: int) -> str:
     """Name an opinion for one annotator without telling which teacher gave it."""
-    text = f"{case_id}:{annotator_id}:{opinion_id}"
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return _drawn(case_id, annotator_id, opinion_id)[:16]
 
 
 def blind_order(case: CaseView, annotator_id: int) -> list[tuple[str, str, OpinionView]]:
     """Give the opinions of a case their letters and tokens: the same ones each time it is opened."""
-    drawn = sorted(
-        (opinion_token(case.id, annotator_id, opinion.id), opinion.id) for opinion in case.opinions
-    )
     by_id = {opinion.id: opinion for opinion in case.opinions}
+    drawn = drawn_order(case.id, annotator_id, by_id)
     return [(LETTERS[n % 26], token, by_id[opinion_id]) for n, (token, opinion_id) in enumerate(drawn)]
 
 
+def drawn_order(case_id: int, annotator_id: int, opinion_ids: Iterable[int]) -> list[tuple[str, int]]:
+    """Put opinions into the order that is drawn for this case and annotator: (token, opinion id)."""
+    return sorted(
+        (opinion_token(case_id, annotator_id, opinion_id), opinion_id) for opinion_id in opinion_ids
+    )
+
+
 def shown_case(case: CaseView, annotator_id: int) -> dict[str, Any]:
-    """A case as the page needs it; nothing in it names a teacher."""
-    claimed = [f"claimed {case.date}" if case.date else "", case.place or "", case.source or ""]
+    """A case as the page needs it; nothing in it names a teacher.
+
+    `marked` is None where the rationales contradict each other on nothing, else caption and
+    rationales cut where a point of contention begins or ends: lists of [text, numbers of points].
+    """
+    order = blind_order(case, annotator_id)
+    marked = contradictions(case.caption, [(opinion.verdict, opinion.rationale) for _, _, opinion in order])
     return {
         "id": case.id,
         "picture": picture_url(case.image_sha256),
         "caption": case.caption,
-        "meta": " · ".join(part for part in claimed if part),
+        "date": case.date,
+        "place": case.place,
+        "source": case.source,
         "evidence": [
             {
                 "title": found.title,
                 "url": found.url,
                 "text": found.text or "",
-                "about": " · ".join(part for part in (found.date, f"found by the {found.kind}") if part),
+                "date": found.date,
+                "kind": found.kind,
             }
             for found in case.evidence
         ],
@@ -56,10 +68,13 @@ def shown_case(case: CaseView, annotator_id: int) -> dict[str, Any]:
                 "verdict": opinion.verdict,
                 "confidence": opinion.confidence,
                 "rationale": opinion.rationale,
+                "elements": list(opinion.elements or ()),
                 "scripted": opinion.teacher_kind == TeacherKind.SCRIPTED,
             }
-            for letter, token, opinion in blind_order(case, annotator_id)
+            for letter, token, opinion in order
         ],
+        "marked": {"caption": marked.caption, "rationales": marked.rationales} if marked.points else None,
+        "split": None,
         "answer": None,
     }
 
@@ -81,28 +96,53 @@ def given_answer(cards: Sequence[Mapping[str, Any]], annotator_id: int, ruling: 
     }
 
 
-def revealed(case: CaseView, annotator_id: int, ruling: Ruling) -> dict[str, Any]:
-    """A ruling that was made, with who had said what."""
-    order = blind_order(case, annotator_id)
-    right = [
-        f"{letter} ({opinion.teacher})" for letter, _, opinion in order if opinion.verdict == ruling.verdict
+def split_rulings(case: CaseView, annotator_id: int, rulings: Sequence[RulingView]) -> list[dict[str, Any]]:
+    """What people ruled on a case, for the adjudicator who settles it: in a drawn order, without names."""
+    letters = {opinion.teacher: letter for letter, _, opinion in blind_order(case, annotator_id)}
+    drawn = sorted(rulings, key=lambda one: _drawn(case.id, annotator_id, -one.id))
+    return [
+        {
+            "verdict": one.verdict,
+            "rationale": one.rationale or one.picked_rationale or "",
+            "best": letters.get(one.picked_teacher or ""),
+            "elements": list(one.elements),
+            "note": one.note,
+            "seconds": round(one.seconds),
+        }
+        for one in drawn
     ]
+
+
+def revealed(
+    case: CaseView,
+    annotator_id: int,
+    ruling: Ruling,
+    rulings: Sequence[RulingView],
+    former: str | None = None,
+) -> dict[str, Any]:
+    """A ruling that was made, with who had said what; `rulings` are all the current ones on the case.
+
+    `former` is the answer that this ruling replaced.
+    """
     return {
         "id": ruling.id,
+        "case": case.id,
         "picture": picture_url(case.image_sha256),
+        "caption": case.caption,
         "verdict": ruling.verdict,
-        "said": _agreed_with(right, len(order)),
-        "title": case.caption
-        + "".join(
-            f"\n{letter}: {opinion.teacher}, {render.verdict_words(opinion.verdict)}"
-            for letter, _, opinion in order
-        ),
+        "former": former,
+        "teachers": [
+            {"letter": letter, "name": opinion.teacher, "verdict": opinion.verdict}
+            for letter, _, opinion in blind_order(case, annotator_id)
+        ],
+        "colleagues": [
+            {"name": one.annotator, "verdict": one.verdict}
+            for one in rulings
+            if one.annotator_id != annotator_id
+        ],
     }
 
 
-def _agreed_with(right: Sequence[str], asked: int) -> str:
-    if not right:
-        return "no teacher said so"
-    if len(right) == asked:
-        return "every teacher said so"
-    return f"so said {' and '.join([', '.join(right[:-1]), right[-1]] if len(right) > 1 else right)}"
+def _drawn(*numbers: int) -> str:
+    """Draw a lot that is the same each time it is drawn for these numbers."""
+    return hashlib.sha256(":".join(map(str, numbers)).encode()).hexdigest()

@@ -3,11 +3,12 @@
 from typing import Any, Final
 
 from db.history import Happening
-from db.vocabulary import QueueReason
+from db.vocabulary import SETTLING_ROLES, QueueReason
 from ooc_app.auth import Person
 from ooc_app.render import duration, percent, verdict_words
 
 SHOWN_BLIND: Final = ("added", "skip")  # what gives nobody's answer away
+RULED: Final = {"rule": "ruled", "correct": "corrected the ruling", "settle": "settled the case"}
 ASKED: Final = {
     QueueReason.SENT.value: "asked for a ruling",
     QueueReason.STUDENT_UNSURE.value: "asked for a ruling because the student cannot tell",
@@ -20,9 +21,10 @@ def told(happening: Happening, person: Person, *, blind: bool) -> dict[str, Any]
         return None
     what, more = _words(happening)
     is_teacher = happening.what == "opinion"
+    is_hidden = happening.what == "send_back" and person.role not in SETTLING_ROLES
     return {
         "at": happening.at.isoformat(),
-        "who": happening.who or "the desk",
+        "who": "an adjudicator" if is_hidden else happening.who or "the desk",
         "kind": "teacher" if is_teacher else "person" if happening.who else "desk",
         "what": what,
         "more": more,
@@ -45,12 +47,12 @@ def _words(happening: Happening) -> tuple[str, str]:
             return f"drew the case for an audit: its teachers agreed on {label}", ""
         case "requested":
             return ASKED.get(detail["why"], "asked for a ruling"), ""
-        case "rule":
-            return f"ruled: {answer}, after {_taken(detail)}", ""
-        case "correct":
-            return f"corrected the ruling: {answer}, after {_taken(detail)}", ""
-        case "settle":
-            return f"settled the case: {answer}, after {_taken(detail)}", ""
+        case "rule" | "correct" | "settle":
+            cause = str(detail.get("cause") or "").replace("_", " ")
+            why = f"; people were split by: {cause}" if cause else ""
+            return f"{RULED[happening.what]}: {answer}, after {_taken(detail)}{why}", ""
+        case "send_back":
+            return "sent split rulings back, to be looked at again", str(detail.get("note") or "")
         case "undo":
             return "took the ruling back", ""
         case "skip":

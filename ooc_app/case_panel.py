@@ -18,7 +18,7 @@ from db.requests import request
 from db.views import CaseView, case_view
 from db.vocabulary import SETTLING_ROLES, QueueReason, Split, TeacherKind
 from ooc_app.auth import Person, now
-from ooc_app.blind import blind_order, picture_url, shown_case
+from ooc_app.blind import blind_order, picture_url
 from ooc_app.case_history import told
 from ooc_app.case_list import kept_blind, shown_row, teacher_names
 from ooc_app.desk import Desk
@@ -51,7 +51,7 @@ def opened(desk: Desk, person: Person, case_id: int) -> dict[str, Any]:
         waits = _queued(session, case_id)
         return {
             "ok": True,
-            **_as_in_adjudicate(case, person),
+            **_seen_by_all(case),
             **shown_row(row, names, blind),
             "caption": case.caption,
             "blind": BLIND if blind else None,
@@ -82,13 +82,21 @@ def ask_for_ruling(desk: Desk, person: Person, case_id: int) -> dict[str, Any]:
     return {"ok": True, "says": "It is in the queue: whoever is free gets it soon."}
 
 
-def _as_in_adjudicate(case: CaseView, person: Person) -> dict[str, Any]:
+def _seen_by_all(case: CaseView) -> dict[str, Any]:
     """What everybody may see of it."""
-    shown = shown_case(case, person.annotator_id)
+    claimed = [f"claimed {case.date}" if case.date else "", case.place or "", case.source or ""]
     return {
         "picture": picture_url(case.image_sha256),
-        "meta": shown["meta"],
-        "evidence": shown["evidence"],
+        "meta": " · ".join(part for part in claimed if part),
+        "evidence": [
+            {
+                "title": found.title,
+                "url": found.url,
+                "text": found.text or "",
+                "about": " · ".join(part for part in (found.date, f"found by the {found.kind}") if part),
+            }
+            for found in case.evidence
+        ],
         "dataset": case.dataset,
         "split": case.split,
     }

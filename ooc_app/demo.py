@@ -27,7 +27,7 @@ from db.models import Case
 from db.rulings import NewRuling, ensure_annotator, rule
 from db.views import case_view
 from db.vocabulary import Answer, Role, TeacherKind, Verdict
-from ooc_app import promotion, runner, snapshot
+from ooc_app import demo_guidelines, promotion, runner, snapshot
 from ooc_app.desk import Desk
 from ooc_app.intake.images import admit
 from training.state import write_whole
@@ -110,6 +110,7 @@ def fill(
         say("draw", {"done": added, "of": total.total})
     with write_session(desk.sessions) as session:
         place_all(session, datetime.now(UTC))  # by now it is known which sources are rare
+    demo_guidelines.write(desk, DATASET, cases)
     _write_plan(desk.data_dir, {**plan, "done": True})
     return len(missing)
 

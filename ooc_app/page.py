@@ -21,6 +21,7 @@ from ooc_app.check import build_check
 from ooc_app.desk import Desk
 from ooc_app.distil import build_distil
 from ooc_app.intake.images import ImageRefusedError, UnknownImageError, shown_copy
+from ooc_app.language import tab_names
 from ooc_app.serving import Serving
 from ooc_app.sign_in import Door, known_names
 from ooc_app.theme import ASSETS, colour_properties, desk_theme
@@ -35,6 +36,7 @@ def build_page(desk: Desk, serving: Serving | None = None) -> gr.Blocks:
     A visitor of a demo page gets Check alone: what rules or trains belongs to the desk's own people.
     """
     served = serving or Serving(desk)
+    words = tab_names()
     with gr.Blocks(
         title="OOC Desk",
         fill_width=True,
@@ -45,14 +47,14 @@ def build_page(desk: Desk, serving: Serving | None = None) -> gr.Blocks:
         _head_line(desk)
         with gr.Tabs(elem_id="desk-tabs"):
             if desk.mode == "desk":
-                with gr.Tab("Adjudicate", id="adjudicate"):
+                with gr.Tab(words("tab.adjudicate"), id="adjudicate"):
                     build_adjudicate(desk)
-            with gr.Tab("Check", id="check"):
+            with gr.Tab(words("tab.check"), id="check"):
                 build_check(desk, served)
             if desk.mode == "desk":
-                with gr.Tab("Cases", id="cases"):
+                with gr.Tab(words("tab.cases"), id="cases"):
                     build_cases(desk, page)
-                with gr.Tab("Distil", id="distil") as distil_tab:
+                with gr.Tab(words("tab.distil"), id="distil") as distil_tab:
                     build_distil(desk, distil_tab)
         page.load(served.begin_loading, api_visibility="private", queue=False, show_progress="hidden")
     page.queue(default_concurrency_limit=None)
@@ -75,9 +77,15 @@ def launch_options(desk: Desk, host: str = "127.0.0.1", names: Iterable[str] = (
     `names` are those people reach the desk by, besides the `host` it listens on and the machine's own.
     """
     return {
+        "i18n": tab_names(),
         "theme": desk_theme(),
         "css": colour_properties(),
-        "css_paths": [ASSETS / "desk.css", ASSETS / "account.css", ASSETS / "cases.css"],
+        "css_paths": [
+            ASSETS / "desk.css",
+            ASSETS / "adjudicate.css",
+            ASSETS / "account.css",
+            ASSETS / "cases.css",
+        ],
         "max_file_size": UPLOAD_MAX,
         "run_history": False,
         "enable_monitoring": False,

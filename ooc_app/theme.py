@@ -33,6 +33,7 @@ COLOURS: Final[dict[str, tuple[str, str]]] = {
     "out-of-context-text": ("#a54500", "#f08a3c"),
     "unsure": ("#6b7a8f", "#6b7a8f"),
     "unsure-text": ("#536073", "#a7b3c4"),
+    "mark": ("#ffe9a8", "#5a4a12"),
     "warning": ("#fbf1dc", "#2e2717"),
     "warning-text": ("#6d4c00", "#e6c170"),
 }

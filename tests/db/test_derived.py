@@ -1,7 +1,5 @@
-import sqlite3
 from collections.abc import Callable
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -10,9 +8,10 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from db.cases import NewCase, NewImage, NewOpinion, add_cases
 from db.derived import check, rebuild
-from db.engine import _alembic_config, make_sessions, migrate, open_engine, write_session
-from db.models import Case, Kind, Queued, Stratum
+from db.engine import _alembic_config, make_sessions, migrate, open_engine, write_connection, write_session
+from db.models import Case, Kind, Queued, Ruling, Stratum
 from db.queue import claim, waiting
+from db.returns import send_back
 from db.rulings import NewRuling, ensure_annotator, rule
 from db.stats import stats
 from db.vocabulary import Answer, Element, Role
@@ -73,45 +72,54 @@ def test_rebuilding_changes_nothing_that_is_right_and_leaves_the_lease(desk: ses
         assert session.scalars(sa.select(Queued.case_id).where(Queued.annotator_id == 1)).all() == [5]
 
 
-def test_a_desk_of_the_first_version_comes_up_with_its_cases_rulings_and_queue(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path / 'old.db'}"
-    engine = open_engine(url)
-    with engine.begin() as connection:
+@pytest.mark.parametrize("revision", ["0001", "0002"])
+def test_a_desk_of_an_older_version_comes_up_with_its_cases_rulings_and_queue(
+    new_url: sa.URL, revision: str
+) -> None:
+    engine = open_engine(new_url)
+    with write_connection(engine) as connection:
         config = _alembic_config()
         config.attributes["connection"] = connection
-        command.upgrade(config, "0001")
-    with sqlite3.connect(tmp_path / "old.db") as old:
-        at = "2026-01-01 00:00:00.000000"
-        old.execute("INSERT INTO images VALUES (?, 'PNG', 8, 8, 8)", ("a" * 64,))
-        old.executemany(
-            "INSERT INTO cases (id, dataset, external_id, image_sha256, caption, split, source, created_at) "
-            "VALUES (?, 'old', ?, ?, 'Flood in Norvik 洪水', 'train', 'daily', ?)",
-            [(number, str(number), "a" * 64, at) for number in (1, 2, 3)],
-        )
-        old.execute("INSERT INTO teachers VALUES (1, 'A', 'recorded'), (2, 'B', 'recorded')")
-        old.executemany(
-            "INSERT INTO opinions (case_id, teacher_id, prompt_version, verdict, rationale, current, "
-            "created_at) VALUES (?, ?, 'recorded', ?, 'Because.', 1, ?)",
-            [(case, teacher, verdict, at) for case in (1, 2, 3)
-             for teacher, verdict in enumerate((IN, OUT if case < 3 else IN), 1)],
-        )  # fmt: skip
-        old.execute("INSERT INTO annotators VALUES (1, 'maria', 'editor', 0)")
-        old.execute(
-            "INSERT INTO queue (case_id, why, priority, rulings_wanted, added_at) "
-            "VALUES (2, 'conflict', 1, 1, ?)",
-            (at,),
-        )
-        old.execute(
-            "INSERT INTO rulings (submission_id, case_id, annotator_id, verdict, elements, note, flagged, "
-            "seconds, rushed, created_at) VALUES ('a', 1, 1, 'in_context', '[]', '', 0, 5, 0, ?)",
-            (at,),
-        )
-    old.close()
+        command.upgrade(config, revision)
+        for statement in _OLD_DESK:
+            connection.exec_driver_sql(statement)
     migrate(engine)
-    with write_session(make_sessions(engine)) as session:
+    sessions = make_sessions(engine)
+    with write_session(sessions) as session:
         assert check(session) == []
         found = stats(session)
         assert (found["cases"], found["rulings"], found["agreed"]) == (3, 1, 1)
         assert found["conflicts"] == {"total": 2, "open": 1, "settled": 1}
         assert claim(session, 1, NOW) == [2]
+        old = session.scalars(sa.select(Ruling)).one()
+        assert (old.shown, old.guidelines, old.cause, old.settles) == (None, None, None, False)
+        rule(session, 2, NewRuling("b", 1, Answer.OUT_OF_CONTEXT), NOW)
+        assert send_back(session, 1, 1, "", NOW) == [2]
+        rule(session, 1, NewRuling("c", 1, Answer.UNSURE, corrects=1), NOW)
+        assert check(session) == []
+    for table in ("rulings", "returns"):
+        with pytest.raises(sa.exc.IntegrityError, match="insert-only"), write_session(sessions) as session:
+            session.execute(sa.text(f"DELETE FROM {table}"))
     engine.dispose()
+
+
+_OLD = "'2026-01-01 00:00:00.000000'"
+_OLD_DESK = (
+    f"INSERT INTO images VALUES ('{64 * 'a'}', 'PNG', 8, 8, 8)",
+    *(
+        "INSERT INTO cases (dataset, external_id, image_sha256, caption, split, source, created_at) "
+        f"VALUES ('old', '{number}', '{64 * 'a'}', 'Flood in Norvik 洪水', 'train', 'daily', {_OLD})"
+        for number in (1, 2, 3)
+    ),
+    "INSERT INTO teachers VALUES (1, 'A', 'recorded'), (2, 'B', 'recorded')",
+    *(
+        "INSERT INTO opinions (case_id, teacher_id, prompt_version, verdict, rationale, current, created_at) "
+        f"VALUES ({case}, {teacher}, 'recorded', '{verdict}', 'Because.', true, {_OLD})"
+        for case in (1, 2, 3)
+        for teacher, verdict in enumerate((IN, OUT if case < 3 else IN), 1)
+    ),
+    "INSERT INTO annotators (name, role, scripted) VALUES ('maria', 'editor', false), "
+    "('tom', 'annotator', false)",
+    "INSERT INTO rulings (submission_id, case_id, annotator_id, verdict, elements, note, flagged, seconds, "
+    f"rushed, created_at) VALUES ('a', 1, 1, 'in_context', '[]', '', false, 5, false, {_OLD})",
+)

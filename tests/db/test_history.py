@@ -10,9 +10,10 @@ from db.engine import write_session
 from db.history import Happening, history
 from db.queue import skip
 from db.requests import request
+from db.returns import send_back
 from db.rulings import NewRuling, ensure_annotator, rule, undo
 from db.views import UnknownCaseError
-from db.vocabulary import Answer, Element, QueueReason, Role
+from db.vocabulary import Answer, Cause, Element, QueueReason, Role
 
 BEGAN = datetime(2026, 3, 1, 9, tzinfo=UTC)
 IN, OUT = Answer.IN_CONTEXT, Answer.OUT_OF_CONTEXT
@@ -117,6 +118,24 @@ def test_everything_people_did_is_told_in_its_order_with_who_did_it(
     assert (ruled["note"], ruled["flagged"], ruled["rushed"], ruled["seconds"]) == ("Look.", True, True, 1.5)
     assert (corrected["supersedes"], withdrawn["verdict"]) == (ruled["ruling"], None)
     assert happened[8].detail == {"why": QueueReason.SENT}
+
+
+def test_a_ruling_sent_back_is_told_with_its_note_and_a_settling_one_with_its_cause(
+    sessions: sessionmaker[Session], case_id: int
+) -> None:
+    with write_session(sessions) as session:
+        maria, tom = (ensure_annotator(session, name, Role.ANNOTATOR) for name in ("maria", "tom"))
+        ada = ensure_annotator(session, "ada", Role.ADJUDICATOR)
+        rule(session, maria, NewRuling("a", case_id, IN, seconds=9), at(1))
+        rule(session, tom, NewRuling("b", case_id, OUT, seconds=9), at(2))
+        sent = send_back(session, ada, case_id, "See the banner.", at(3))
+        rule(session, ada, NewRuling("c", case_id, OUT, seconds=9, cause=Cause.SLIP), at(4))
+    with sessions() as session:
+        *_, ruled, back, settled = history(session, case_id)
+    assert (back.at, back.what, back.who) == (at(3), "send_back", "ada")
+    assert back.detail == {"rulings": sent, "note": "See the banner."}
+    assert (settled.what, settled.detail["cause"]) == ("settle", "slip")
+    assert "cause" not in ruled.detail
 
 
 def test_an_audit_and_a_students_doubt_have_nobody_behind_them(

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session, sessionmaker
 
 from db.engine import write_session
-from db.models import Annotator, Case, Event, Image, Promotion, Ruling
+from db.models import Annotator, Case, Event, Image, Promotion, Return, Ruling
 from db.vocabulary import Answer, Role
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -23,6 +23,8 @@ def desk(sessions: sessionmaker[Session], add_case: Callable[..., int]) -> sessi
         )
         session.flush()
         session.add_all([Ruling(**_ruling("first")), Promotion(created_at=NOW), Event(at=NOW, action="test")])
+        session.flush()
+        session.add(Return(**_return()))
     return sessions
 
 
@@ -37,6 +39,11 @@ def _ruling(submission_id: str) -> dict[str, object]:
         "rushed": False,
         "created_at": NOW,
     }
+
+
+def _return() -> dict[str, object]:
+    known = {"ruling_id": 1, "case_id": 1, "ruled_by": 1, "annotator_id": 2}
+    return {**known, "note": "", "created_at": NOW}
 
 
 @pytest.mark.parametrize(
@@ -103,7 +110,7 @@ def test_the_database_refuses_what_breaks_a_rule(
         session.execute(sa.text(statement))
 
 
-@pytest.mark.parametrize("table", ["rulings", "promotions", "events"])
+@pytest.mark.parametrize("table", ["rulings", "returns", "promotions", "events"])
 @pytest.mark.parametrize("change", ["UPDATE {} SET id = id + 100", "DELETE FROM {}"])
 def test_insert_only_tables_refuse_change(desk: sessionmaker[Session], table: str, change: str) -> None:
     with (
@@ -113,7 +120,7 @@ def test_insert_only_tables_refuse_change(desk: sessionmaker[Session], table: st
         session.execute(sa.text(change.format(table)))
 
 
-@pytest.mark.parametrize("table", ["rulings", "promotions", "events", "queue_rules"])
+@pytest.mark.parametrize("table", ["rulings", "returns", "promotions", "events", "queue_rules"])
 def test_postgresql_does_not_empty_an_insert_only_table_either(
     desk: sessionmaker[Session], kind: str, table: str
 ) -> None:
@@ -137,6 +144,7 @@ def test_postgresql_does_not_empty_an_insert_only_table_either(
         {"annotator_id": 2, "supersedes_id": 1},  # of another annotator's ruling
         {"case_id": 2, "supersedes_id": 1},  # of a ruling on another case
         {"supersedes_id": 99},
+        {"case_id": 2, "cause": "slip", "settles": False},
     ],
     ids=repr,
 )
@@ -145,6 +153,39 @@ def test_a_ruling_that_breaks_a_rule_is_refused(
 ) -> None:
     with pytest.raises((sa.exc.IntegrityError, sa.exc.DataError)), write_session(desk) as session:
         session.execute(sa.insert(Ruling).values(_ruling("second") | values))
+
+
+def test_a_cause_outside_the_vocabulary_is_refused_by_the_database_itself(
+    desk: sessionmaker[Session],
+) -> None:
+    insert = sa.text(
+        "INSERT INTO rulings (submission_id, case_id, annotator_id, verdict, elements, note, flagged,"
+        " seconds, rushed, settles, created_at, cause)"
+        " VALUES ('x', 2, 1, 'unsure', '[]', '', false, 3, false, true, '2026-03-01', 'malice')"
+    )
+    with pytest.raises(sa.exc.IntegrityError, match="ck_rulings_cause"), write_session(desk) as session:
+        session.execute(insert)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {},  # a ruling is sent back once
+        {"ruling_id": 2, "case_id": 1},  # of another case
+        {"ruling_id": 2, "ruled_by": 2},  # of another annotator
+        {"ruling_id": 99},
+        {"ruling_id": 2, "annotator_id": 99},
+        {"ruling_id": 2, "note": None},
+    ],
+    ids=repr,
+)
+def test_a_return_that_breaks_a_rule_is_refused(
+    desk: sessionmaker[Session], values: dict[str, object]
+) -> None:
+    with write_session(desk) as session:
+        session.execute(sa.insert(Ruling).values(_ruling("second") | {"case_id": 2}))
+    with pytest.raises(sa.exc.IntegrityError), write_session(desk) as session:
+        session.execute(sa.insert(Return).values(_return() | {"case_id": 2} | values))
 
 
 def test_a_ruling_is_superseded_once_at_most(desk: sessionmaker[Session]) -> None:

@@ -15,6 +15,7 @@ from db.derived import place_all
 from db.engine import write_session
 from db.models import Bucket, Queued
 from db.queue import _in_bucket, claim, queued, release, skip, waiting
+from db.returns import returned, send_back
 from db.rulings import NewRuling, ensure_annotator, recent, rule, rulings_today, undo
 from db.views import UnknownCaseError
 from db.vocabulary import LEASE, Answer, QueueReason, Role, Split
@@ -235,6 +236,21 @@ def test_a_case_that_wants_nobody_any_more_is_read_to_the_end_by_its_holder_alon
         assert claim(session, MARIA, later) == []
 
 
+def test_who_read_a_case_that_wanted_nobody_has_no_claim_to_it_when_it_comes_back(
+    desk: sessionmaker[Session], add_case: AddCase
+) -> None:
+    case_id = add_case("one", "io")
+    with write_session(desk) as session:
+        assert claim(session, MARIA, NOW) == [case_id]
+        agrees = (NewOpinion("A", Answer.OUT_OF_CONTEXT, "Now I see."),)
+        add_cases(session, "test", [NewCase("one", "Caption of one.", opinions=agrees)], now=NOW)
+    later = NOW + LEASE
+    with write_session(desk) as session:
+        assert draw(session, 1, now=later) == 1
+        row = session.get_one(Queued, case_id)
+        assert (row.rulings_wanted > 0, row.annotator_id, row.lease_until) == (True, None, None)
+
+
 def test_ruled_cases_do_not_come_back_when_everything_is_placed_anew(
     desk: sessionmaker[Session], add_case: AddCase
 ) -> None:
@@ -306,6 +322,9 @@ def test_nothing_an_annotator_waits_for_reads_a_whole_table(
             for number in range(300)
         ]
         add_cases(session, "test", records)
+        ada = ensure_annotator(session, "ada", Role.ADJUDICATOR)
+        rule(session, MARIA, _answer(300, "maria"), NOW)
+        rule(session, TOM, _answer(300, "tom", Answer.OUT_OF_CONTEXT), NOW)
         if analysed:
             session.execute(sa.text("ANALYZE"))
     with write_session(desk) as session, _plans(session) as plans:
@@ -317,6 +336,8 @@ def test_nothing_an_annotator_waits_for_reads_a_whole_table(
         recent(session, MARIA)
         rulings_today(session, MARIA, NOW)
         release(session, MARIA)
+        assert len(send_back(session, ada, 300, "", NOW)) == 2
+        assert len(returned(session, MARIA)) == 1
     assert len(plans) > 25
     if kind == "postgresql":
         assert {table for step in plans for table in re.findall(r"Seq Scan on (\w+)", step)} <= set(SMALL)

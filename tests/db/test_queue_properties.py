@@ -22,13 +22,14 @@ from hypothesis.stateful import (
 )
 from sqlalchemy.orm import Session, sessionmaker
 
-from db import audits, queue, rulings
+from db import audits, queue, returns, rulings
 from db.cases import NewCase, NewImage, NewOpinion, add_cases
 from db.derived import check, rebuild
 from db.derived_tables import Bucket, Kind, Queued
 from db.engine import make_sessions, open_engine, write_session
 from db.models import Audit, Case, Ruling, is_current
 from db.requests import doubted, request
+from db.returns import MayNotSettleError, NotSplitError
 from db.rulings import AlreadyRuledError, NewRuling, NothingToUndoError, ensure_annotator
 from db.vocabulary import LEASE, UNDOABLE_RULINGS, Answer, HumanAnswer, QueueReason, Role, Split
 from db.worth import Order, change_order
@@ -61,6 +62,7 @@ class ModelCase:
     is_audited: bool = False
     requested: QueueReason | None = None
     rulings: dict[int, tuple[Answer, bool]] = field(default_factory=dict)  # by annotator: answer, settles
+    sent_back: set[int] = field(default_factory=set)  # whose ruling was, and they have not answered
     holder: int | None = None
     lease_until: datetime = NOON
     late: int = 0  # rulings that came without a lease, or when the case wanted nobody any more
@@ -75,6 +77,11 @@ class ModelCase:
         return HumanAnswer(said.pop()) if len(said) == 1 else HumanAnswer.SPLIT
 
     @property
+    def is_settled_by_adjudicator(self) -> bool:
+        """Whether nobody needs to look again."""
+        return any(settles for _, settles in self.rulings.values())
+
+    @property
     def is_agreed(self) -> bool:
         """Whether its teachers all give one verdict."""
         return set(self.opinions.values()) in ({"i"}, {"o"})
@@ -85,9 +92,8 @@ class ModelCase:
         if not (self.is_trained_on and self.has_image):
             return None
         if self.human == HumanAnswer.SPLIT:
-            return QueueReason.SPLIT_RULINGS
-        is_settled = any(settles for _, settles in self.rulings.values())
-        if is_settled or len(self.rulings) >= self.wanted:
+            return None if self.sent_back else QueueReason.SPLIT_RULINGS
+        if self.is_settled_by_adjudicator or len(self.rulings) >= self.wanted:
             return None
         reason = self._why_at_first()
         return QueueReason.SECOND_OPINION if reason and self.rulings else reason
@@ -364,6 +370,44 @@ class Desk(RuleBasedStateMachine):
             self._free(case_id)
         self.screen[who] = []
 
+    @precondition(lambda self: any(case.human == HumanAnswer.SPLIT for case in self.cases.values()))
+    @rule(pick=picks, who=people, is_split=st.sampled_from([True, True, True, False]))
+    def send_back(self, pick: int, who: int, is_split: bool) -> None:
+        """Send back what people are split on, mostly, and mostly as somebody who may."""
+        split = [case_id for case_id, case in self.cases.items() if case.human == HumanAnswer.SPLIT]
+        case_id = _chosen(split if is_split else self.cases, pick)
+        case = self.cases[case_id]
+        who = who if pick % 5 == 0 else len(PEOPLE)
+        others = case.rulings.keys() - {who} - case.sent_back
+        if not _may_settle(who):
+            self._is_not_sent_back(MayNotSettleError, who, case_id)
+        elif case.human != HumanAnswer.SPLIT or not others:
+            self._is_not_sent_back(NotSplitError, who, case_id)
+        else:
+            with write_session(self.sessions) as session:
+                sent = returns.send_back(session, who, case_id, "Look again.", self.now)
+            assert len(sent) == len(others)
+            case.sent_back |= others
+            if case.holder == who:
+                self._free(case_id)
+
+    def _is_not_sent_back(self, error: type[Exception], who: int, case_id: int) -> None:
+        with pytest.raises(error), write_session(self.sessions) as session:
+            returns.send_back(session, who, case_id, "", self.now)
+
+    @precondition(lambda self: any(case.sent_back for case in self.cases.values()))
+    @rule(pick=picks, answer=answers, is_the_same=st.booleans())
+    def answer_what_was_sent_back(self, pick: int, answer: Answer, is_the_same: bool) -> None:
+        asked = _pairs({case_id: sorted(case.sent_back) for case_id, case in self.cases.items()})
+        case_id, who = _chosen(asked, pick)
+        (made,) = (one for one in self.made[who] if one.is_current and one.sent.case_id == case_id)
+        said, settles = self.cases[case_id].rulings[who]
+        answer = said if is_the_same else answer
+        new = NewRuling(self._submission_id(), case_id, answer, corrects=made.id)
+        made.is_current = False
+        is_split = self.cases[case_id].human == HumanAnswer.SPLIT
+        self._rule(who, new, settles=_may_settle(who) and (settles or is_split))
+
     # what holds at all times
 
     @invariant()
@@ -373,6 +417,7 @@ class Desk(RuleBasedStateMachine):
             self._current_are_the_rulings_that_nobody_took_back(session)
             self._people_say_what_their_rulings_say(session)
             self._in_the_queue_are_the_cases_that_want_a_person(session)
+            self._asked_again_are_those_who_have_not_answered(session)
         for case in self.cases.values():
             settling = sum(settles for _, settles in case.rulings.values())
             assert len(case.rulings) <= case.wanted + settling + case.late, "asked more people than wanted"
@@ -416,6 +461,18 @@ class Desk(RuleBasedStateMachine):
         ]
         assert {(row.case_id, row.annotator_id, row.lease_until) for row in leased} == held
 
+    def _asked_again_are_those_who_have_not_answered(self, session: Session) -> None:
+        for who in self.held:
+            found = [(one.ruling_id, one.case_id) for one in returns.returned(session, who)]
+            assert len(found) == len(set(found))
+            assert set(found) == {
+                (made.id, case_id)
+                for case_id, case in self.cases.items()
+                if who in case.sent_back and not case.is_settled_by_adjudicator
+                for made in self.made[who]
+                if made.is_current and made.sent.case_id == case_id
+            }
+
     # the model's own hands
 
     def _worths(self, session: Session, case_ids: Collection[int]) -> dict[int, float]:
@@ -430,6 +487,7 @@ class Desk(RuleBasedStateMachine):
         case = self.cases[new.case_id]
         case.rulings.pop(who, None)
         case.rulings[who] = (new.verdict, settles)
+        case.sent_back.discard(who)
         if case.holder == who:
             self._free(new.case_id)
 
@@ -447,6 +505,7 @@ class Desk(RuleBasedStateMachine):
         made.is_current, made.withdrawal = False, withdrawal.id
         case = self.cases[case_id]
         del case.rulings[who]
+        case.sent_back.discard(who)
         if case.why and not (self._is_leased(case_id) and case.holder != who):
             self._hold(case_id, who)
             self.held[who].insert(0, case_id)

@@ -25,7 +25,7 @@ from db.rulings import (
     undo,
 )
 from db.views import UnknownCaseError
-from db.vocabulary import UNDOABLE_RULINGS, Answer, Element, Role, Split
+from db.vocabulary import UNDOABLE_RULINGS, Answer, Cause, Element, Role, Split
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 MARIA, TOM = 1, 2
@@ -98,6 +98,24 @@ def test_a_ruling_keeps_all_that_was_said_and_takes_the_case_off_the_queue(
         NOW,
     )
     assert _events(desk) == ["add_cases", "rule"]
+
+
+def test_a_ruling_keeps_what_was_on_screen_and_a_cause_only_where_it_settles(
+    desk: sessionmaker[Session], add_case: AddCase
+) -> None:
+    new = NewRuling("a", add_case("one"), Answer.IN_CONTEXT, shown=(2, 1), guidelines=3, cause=Cause.SLIP)
+    with write_session(desk) as session:
+        rule(session, MARIA, new, NOW)
+        other = replace(new, submission_id="b", verdict=Answer.UNSURE, shown=())
+        rule(session, ensure_annotator(session, "eve", Role.ANNOTATOR), other, NOW)
+        rule(session, TOM, replace(new, submission_id="c"), NOW)
+        undo(session, TOM, now=NOW)
+    columns = (Ruling.shown, Ruling.guidelines, Ruling.cause)
+    with desk() as session:
+        kept = session.execute(sa.select(*columns).order_by(Ruling.id)).all()
+        nulls = session.scalars(sa.text("SELECT id FROM rulings WHERE shown IS NULL ORDER BY id")).all()
+    assert kept == [([2, 1], 3, None), (None, 3, None), ([2, 1], 3, Cause.SLIP), (None, None, None)]
+    assert nulls == [2, 4]
 
 
 def test_two_seconds_are_not_rushed(desk: sessionmaker[Session], add_case: AddCase) -> None:

@@ -7,9 +7,9 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from db.agreement import NO_AUDIT_RULED, NOTHING_ANSWERED_TWICE
 from db.engine import write_session
-from db.rulings import NewRuling, ensure_annotator, rule, undo
+from db.rulings import NewRuling, ensure_annotator, recent, rule, undo
 from db.stats import stats
-from db.vocabulary import Answer, Split, Verdict
+from db.vocabulary import Answer, Cause, Role, Split, Verdict
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 IN, OUT = Verdict.IN_CONTEXT, Verdict.OUT_OF_CONTEXT
@@ -69,6 +69,7 @@ def test_the_stats_of_a_small_desk_are_those_counted_by_hand(desk: sessionmaker[
         "preferences": 4,  # case 3: 1 right x 2 wrong; case 5: (1 right + 1 of tom's own) x 1 wrong
         "preferences_possible": 5,  # case 3: 1 x 2; case 4: 1 x 2; case 6: none; case 9: 1 x 1
         "rulings": 3,
+        "causes": dict.fromkeys(("ambiguous_caption", "guideline_gap", "slip", "edge_case", "judgement"), 0),
         "annotators": 2,
         "called_out": [],
     }
@@ -90,6 +91,27 @@ def test_the_stats_of_a_small_desk_are_those_counted_by_hand(desk: sessionmaker[
         ("B", "C", 5 / 8),
     ]
     assert [pair["kappa"] for pair in agreement["pairs"]] == pytest.approx([11 / 43, 7 / 23, 1 / 5])
+
+
+def test_causes_are_counted_over_the_rulings_that_settle_and_still_stand(
+    sessions: sessionmaker[Session], add_case: Callable[..., int]
+) -> None:
+    cases = [add_case(name) for name in ("one", "two", "three")]
+    with write_session(sessions) as session:
+        eve, ben = (ensure_annotator(session, name, Role.ANNOTATOR) for name in ("eve", "ben"))
+        ada = ensure_annotator(session, "ada", Role.ADJUDICATOR)
+        for case_id, cause in zip(cases, (Cause.SLIP, Cause.SLIP, Cause.JUDGEMENT), strict=True):
+            rule(session, eve, NewRuling(f"eve {case_id}", case_id, Answer.IN_CONTEXT), NOW)
+            rule(session, ben, NewRuling(f"ben {case_id}", case_id, Answer.OUT_OF_CONTEXT), NOW)
+            rule(session, ada, NewRuling(f"ada {case_id}", case_id, Answer.UNSURE, cause=cause), NOW)
+        undo(session, ada, now=NOW)
+        first = recent(session, ada)[-1].id
+        gap = NewRuling("gap", cases[0], Answer.UNSURE, corrects=first, cause=Cause.GUIDELINE_GAP)
+        rule(session, ada, gap, NOW)
+    with sessions() as session:
+        counted = stats(session)["causes"]
+    assert {cause: number for cause, number in counted.items() if number} == {"slip": 1, "guideline_gap": 1}
+    assert len(counted) == len(Cause)
 
 
 def test_an_empty_desk_has_zeros_and_says_why_alpha_is_undefined(sessions: sessionmaker[Session]) -> None:

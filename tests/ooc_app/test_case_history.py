@@ -83,3 +83,14 @@ def test_blind_only_what_gives_nobodys_answer_away_is_told() -> None:
         if told(Happening(AT, what, who, {"dataset": "wire", "verdict": "unsure"}), TOM, blind=True)
     ]
     assert seen == [("added", None), ("added", "tom"), ("skip", None), ("skip", "tom")]
+
+
+def test_who_sent_rulings_back_is_told_to_those_who_may_and_to_nobody_else() -> None:
+    sent = Happening(AT, "send_back", "ada", {"rulings": [1, 2], "note": "Look at the clock."})
+    annotator, editor = (Person(1, "maria", role) for role in (Role.ANNOTATOR, Role.EDITOR))
+    shown = told(sent, annotator, blind=False)
+    assert shown is not None
+    assert (shown["who"], shown["more"]) == ("an adjudicator", "Look at the clock.")
+    open_to_all = told(sent, editor, blind=False)
+    assert open_to_all is not None
+    assert open_to_all["who"] == "ada"

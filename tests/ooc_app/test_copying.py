@@ -14,13 +14,14 @@ from db.browse import Wanted, page
 from db.cases import NewCase, NewEvidence, NewImage, NewOpinion, add_cases
 from db.derived import check
 from db.engine import make_sessions, migrate, open_engine, write_session
-from db.models import Check, Event, Image, Opinion, Promotion, Ruling, Run, metadata
+from db.models import Case, Check, Event, Image, Kind, Opinion, Promotion, Ruling, Run, metadata
 from db.queue import claim, skip
 from db.requests import request
+from db.returns import send_back
 from db.rulings import AlreadyRuledError, NewRuling, ensure_annotator, recent, rule, undo
 from db.stats import stats
 from db.views import case_views
-from db.vocabulary import Answer, Element, EvidenceKind, QueueReason, Role, Split, Verdict
+from db.vocabulary import Answer, Element, EvidenceKind, HumanAnswer, QueueReason, Role, Split, Verdict
 from db.worth import Order, change_order
 from ooc_app.__main__ import main
 from ooc_app.copying import CopyError, copy_database
@@ -86,6 +87,8 @@ def fill(desk: Desk) -> None:
         undo(session, MARIA, now=NOW)
         skip(session, TOM, claim(session, TOM, NOW)[0], NOW)
         claim(session, MARIA, NOW)
+        split = sa.select(Case.id).join(Kind).where(Kind.human == HumanAnswer.SPLIT).order_by(Case.id)
+        assert send_back(session, TOM, session.scalars(split).all()[0], "Look again.", NOW)
         run = Run(name="one", path="runs/one", snapshot_hash="h", rulings=1, training_cases=2, created_at=NOW)
         session.add(run)
         session.flush()
@@ -277,7 +280,7 @@ def test_the_desk_goes_on_there_as_it_would_have_here(full_desk: Desk, target: s
 
 def test_what_is_insert_only_stays_so(full_desk: Desk, target: sa.Engine) -> None:
     copy_database(full_desk.engine, target)
-    for table in ("rulings", "promotions", "events", "queue_rules"):
+    for table in ("rulings", "returns", "promotions", "events", "queue_rules"):
         with pytest.raises(sa.exc.DatabaseError, match="insert-only"), target.begin() as connection:
             connection.exec_driver_sql(f"DELETE FROM {table}")
 

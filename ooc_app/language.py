@@ -1,0 +1,42 @@
+"""The languages of the page: every sentence stands in `assets/texts/`, one file for each language.
+
+Handlers answer with the name of a sentence and what belongs into it (`sentence`), and the page puts
+it into its reader's language: the browser's own, or the one picked there. A sentence that counts is
+an object with the forms `one` and `other`.
+"""
+
+import json
+from functools import cache
+from typing import Any, Final
+
+import gradio as gr
+
+from ooc_app.theme import ASSETS
+
+LANGUAGES: Final = ("en", "es", "zh")
+Texts = dict[str, str | dict[str, str]]
+
+
+def sentence(name: str, **values: Any) -> dict[str, Any]:
+    """Say something by its name in `assets/texts/`, with the values that belong into it."""
+    return {"key": f"says.{name}", **values}
+
+
+@cache
+def texts(language: str) -> Texts:
+    """Return every text of a language by name. Raises FileNotFoundError for a language there is not."""
+    read: Texts = json.loads((ASSETS / "texts" / f"{language}.json").read_text(encoding="utf-8"))
+    return read
+
+
+def tab_names() -> gr.I18n:
+    """The names of the tabs, which Gradio puts into the browser's language."""
+    own = {language: texts(language) for language in LANGUAGES}
+    return gr.I18n(
+        **{one: {k: str(v) for k, v in read.items() if k.startswith("tab.")} for one, read in own.items()}
+    )
+
+
+def script() -> str:
+    """Write all texts as the head of the page's script."""
+    return f"const TEXTS = {json.dumps({language: texts(language) for language in LANGUAGES})};"
