@@ -112,8 +112,8 @@ function take(answer) {
   if (answer.recent) recent = answer.recent;
   if (answer.ruled) recent = [answer.ruled, ...recent.filter((one) => one.case !== answer.ruled.case)].slice(0, RECENT);
   if (answer.cases) showNext(answer);
-  showRecent(recent, returned);
-  countOn();
+  afterPaint(() => showRecent(recent, returned));
+  afterPaint(countOn);
 }
 
 // ---- what the annotator does ----
@@ -261,7 +261,8 @@ async function sendBack() {
   if (answer && answer.ok) find(".adj-back-note").value = "";
 }
 
-// Counting is not waited for: the next case is on screen first.
+// What nobody waits for: the next case is on screen first.
+const afterPaint = (doing) => requestAnimationFrame(() => setTimeout(doing));
 const countOn = () => ask("progress", {}).then((progress) => progress.ok && showProgress(progress)).catch(() => {});
 
 // Keep the leases while the case is being read; a page left alone for long may have lost them.
@@ -333,7 +334,8 @@ function pressedKey(event) {
   if (event.repeat || event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
   if (!element.isConnected || element.offsetParent === null || element.querySelector("dialog[open]")) return;
   const target = event.target instanceof Element ? event.target : document.body;
-  const field = target.closest("input, textarea, select, [contenteditable]:not([contenteditable=false])");
+  const written = target.closest("input, textarea, select, [contenteditable]:not([contenteditable=false])");
+  const field = written && !written.closest("dialog") ? written : null; // a dialog just closed keeps its focus for a moment
   if (event.key === "Escape") {
     if (field && element.contains(field)) return field.blur();
     return correcting ? leaveCorrection() : undefined;

@@ -1,8 +1,6 @@
 """Several programs and threads on one database: nothing twice, nothing lost, nobody turned away."""
 
 import os
-import random
-import signal
 import subprocess
 import sys
 import textwrap
@@ -262,26 +260,6 @@ def test_one_person_who_comes_by_eight_doors_at_once_is_one_annotator(
         assert set(pool.map(come, range(8))) == {1}
     with sessions() as session:
         assert session.scalars(sa.select(Annotator.name)).all() == ["maria"]
-
-
-@pytest.mark.parametrize("kills", [3, pytest.param(60, marks=pytest.mark.soak)])
-def test_a_ruling_is_there_after_its_process_was_killed(sessions: sessionmaker[Session], kills: int) -> None:
-    _fill(sessions, 100 * kills, people=1)
-    chance = random.Random(0)
-    for _ in range(kills):
-        process = _start(sessions, ANNOTATOR, 1, "end")
-        assert process.stdout is not None
-        until = chance.randint(5, 30)
-        lines = [line for _, line in zip(range(until), process.stdout, strict=False)]
-        os.kill(process.pid, signal.SIGKILL)
-        lines += process.communicate()[0].splitlines()
-        acknowledged = {(1, int(line.split()[1])) for line in lines if line.startswith("ruled")}
-        assert acknowledged
-        assert acknowledged <= set(_ruled(sessions))
-    with sessions() as session:
-        assert check(session) == []
-        if session.connection().dialect.name == "sqlite":
-            assert session.connection().exec_driver_sql("PRAGMA integrity_check").scalar() == "ok"
 
 
 def test_a_ruling_is_there_after_the_server_crashed_right_after_the_commit(server: Server) -> None:
