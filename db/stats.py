@@ -208,6 +208,7 @@ def _people(session: Session) -> list[dict[str, Any]]:
         people.append(
             {
                 "name": annotator.name,
+                "scripted": annotator.scripted,
                 "role": annotator.role,
                 "rulings": rulings,
                 **{
@@ -253,6 +254,7 @@ def _called_out(
             _with_colleagues(one["name"], shared),
         )
         for one in people
+        if not one["scripted"]  # the demo's script rules in no time, and nobody should be told so
     ]
     return [
         {"name": odd.name, "oddity": odd.oddity, "sentence": odd.sentence}

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy.orm import Session, sessionmaker
 
-from db.agreement import NO_AUDIT_RULED, NOTHING_ANSWERED_TWICE
+from db.agreement import NO_AUDIT_RULED, NOTHING_ANSWERED_TWICE, RUSHED_LEAST
 from db.engine import write_session
 from db.rulings import NewRuling, ensure_annotator, recent, rule, undo
 from db.stats import stats
@@ -122,3 +122,21 @@ def test_an_empty_desk_has_zeros_and_says_why_alpha_is_undefined(sessions: sessi
     assert found["teachers"] == []
     none: dict[str, object] = {"krippendorff_alpha": None, "why": NOTHING_ANSWERED_TWICE, "pairs": []}
     assert found["agreement"] == {**none, "annotators": none}
+
+
+@pytest.mark.parametrize("scripted", [False, True])
+def test_the_demos_script_is_not_called_out_for_ruling_in_no_time(
+    sessions: sessionmaker[Session], add_case: Callable[..., int], scripted: bool
+) -> None:
+    cases = [add_case(f"case {number}") for number in range(RUSHED_LEAST)]
+    with write_session(sessions) as session:
+        who = ensure_annotator(session, "quick", scripted=scripted)
+        for number, case_id in enumerate(cases):
+            answer = Answer.IN_CONTEXT if number % 2 else Answer.OUT_OF_CONTEXT
+            rule(session, who, NewRuling(str(number), case_id, answer, seconds=0.1), NOW)
+    with sessions() as session:
+        found = stats(session)
+    assert found["annotators"] == 1
+    assert [one["oddity"] for one in found["called_out"] if one["name"] == "quick"] == (
+        [] if scripted else ["rushed"]
+    )
