@@ -2,7 +2,8 @@
 //
 // Runs as the `js_on_load` of one gr.HTML component. Gradio's client swallows a refusal, and the
 // labelling loop then takes the desk for unreachable; so the browser's own list of requests is
-// watched, and whoever is signed out (by the clock, an editor, or themselves elsewhere) is told.
+// watched, and whoever is signed out (by the clock, an editor, or themselves elsewhere) is told. The
+// words stand before it, as before the other scripts (`words.js`).
 
 const place = element.querySelector("#desk-account");
 const LOOK_AGAIN = 30000; // ms
@@ -22,16 +23,16 @@ function show(person) {
   const way = make("form");
   way.method = "post";
   way.action = "logout";
-  way.append(make("button", "", "sign out"));
+  way.append(make("button", "", t("account.sign_out")));
   place.replaceChildren(name, way);
 }
 
 function showSignedOut() {
   const told = make("span", "desk-signed-out");
   told.setAttribute("role", "alert");
-  const way = make("a", "", "sign in");
+  const way = make("a", "", t("account.sign_in"));
   way.href = "login" + (/^\?[^\s\\]*$/.test(location.search) ? "?then=" + encodeURIComponent(location.search) : "");
-  told.append("You are signed out: ", way);
+  told.append(t("account.signed_out"), way);
   place.replaceChildren(told);
 }
 

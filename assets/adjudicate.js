@@ -290,7 +290,7 @@ const actions = {
   help: () => find(".adj-help").showModal(),
   guidelines: openGuidelines,
   editGuidelines: () => editGuidelines(true),
-  leaveGuidelines: () => editGuidelines(false),
+  leaveGuidelines,
   saveGuidelines,
   sendBack,
   toDistil: () => openTab("distil"),
@@ -325,7 +325,8 @@ function deed(event) {
     return reason && (() => pickReason(reason));
   }
   if (event.shiftKey && key in ARROWS) return () => picture.move(...ARROWS[key]);
-  if (event.shiftKey && /^Digit[1-5]$/.test(event.code)) return () => pickCause(CAUSES[event.code[5] - 1]);
+  // Where digits are typed with Shift (AZERTY) they stay digits, and causes are clicked.
+  if (event.shiftKey && /^Digit[1-5]$/.test(event.code) && !/^\d$/.test(key)) return () => pickCause(CAUSES[event.code[5] - 1]);
   if (LETTERS.includes(key)) return current && (() => pickBest(key));
   return Object.hasOwn(PLAIN, key) ? PLAIN[key] : null;
 }
@@ -371,6 +372,7 @@ for (const node of element.querySelectorAll("[data-action]")) node.addEventListe
 find(".adj-cards").addEventListener("dblclick", (event) => event.target.closest(".adj-card[data-letter]") && pickBest(event.target.closest(".adj-card").dataset.letter));
 find(".adj-note").addEventListener("input", (event) => keep({ note: event.target.value }));
 find(".adj-note").addEventListener("keydown", (event) => event.key === "Enter" && !event.isComposing && event.target.blur());
+find(".adj-guidelines-edit").addEventListener("input", (event) => remember(UNSAVED, event.target.value));
 find(".adj-rationale").addEventListener("input", (event) => keep({ rationale: event.target.value }));
 // The component may be mounted again; what the mount before left running must then be dead.
 if (window.oocDesk) window.oocDesk.abort();

@@ -97,8 +97,8 @@ function showEmpty(empty, returned) {
 }
 
 function openTab(name) {
-  const label = t("tab." + name);
-  const tab = [...document.querySelectorAll("#desk-tabs button[role=tab]")].find((node) => node.textContent.trim() === label);
+  const labels = Object.values(TEXTS).map((texts) => texts["tab." + name]); // they are in the browser's language
+  const tab = [...document.querySelectorAll("#desk-tabs button[role=tab]")].find((node) => labels.includes(node.textContent.trim()));
   if (tab) tab.click();
 }
 
@@ -159,6 +159,8 @@ find(".adj-language").addEventListener("change", (event) => {
 
 // ---- the guidelines ----
 
+const UNSAVED = "ooc-desk:guidelines"; // what an editor has written and not saved
+
 let guidelines = null; // as the desk last sent them
 
 const BUILT = { p: [], ul: [], ol: [], li: [], blockquote: [], strong: [], em: [], table: [], thead: [], tbody: [], tr: [], th: [], td: [], hr: [], br: [], code: [], pre: [], h2: [], h3: [], h4: [], a: ["href"], img: ["src", "alt"] };
@@ -195,14 +197,20 @@ function editGuidelines(isEdited) {
   find("[data-action=editGuidelines]").hidden = isEdited || guidelines.text === null;
   find("[data-action=saveGuidelines]").hidden = find("[data-action=leaveGuidelines]").hidden = !isEdited;
   if (!isEdited) return;
-  find(".adj-guidelines-edit").value = guidelines.text;
+  find(".adj-guidelines-edit").value = recall(UNSAVED) || guidelines.text; // what was being written is not lost
   find(".adj-guidelines-edit").focus();
+}
+
+function leaveGuidelines() {
+  remember(UNSAVED, null);
+  editGuidelines(false);
 }
 
 async function saveGuidelines() {
   const answer = await ask("save_guidelines", { text: find(".adj-guidelines-edit").value, after: guidelines.version }).catch(() => null);
   find(".adj-guidelines-says").textContent = answer ? spoken(answer.says) : t("says.unreachable");
   if (!answer || !answer.ok) return;
+  remember(UNSAVED, null);
   find(".adj-guidelines").close();
   say(spoken(answer.says), "saved");
 }

@@ -37,7 +37,7 @@ from ooc_app import demo, guidelines
 from ooc_app.auth import Asker, NotAllowedError, Person, now, require
 from ooc_app.blind import drawn_order, given_answer, revealed, shown_case, split_rulings
 from ooc_app.desk import Desk
-from ooc_app.language import script, sentence
+from ooc_app.language import sentence, speaking
 from ooc_app.progress import ProgressBoard
 from ooc_app.submissions import NOTE_MAX, Said, SubmissionError, held, number, submission, text
 from ooc_app.theme import ASSETS
@@ -46,7 +46,6 @@ logger = logging.getLogger(__name__)
 
 HELD: Final = 2  # cases kept for one annotator: on screen, and preloaded
 SCRIPTS: Final = (
-    "adjudicate_words.js",
     "adjudicate_picture.js",
     "adjudicate_show.js",
     "adjudicate_side.js",
@@ -287,10 +286,9 @@ def _new_ruling(session: Session, person: Person, said: Said, version: int) -> N
 
 def build_adjudicate(desk: Desk) -> None:
     """Lay out the tab: one component, whose script asks the handlers."""
-    read = [(ASSETS / name).read_text(encoding="utf-8") for name in SCRIPTS]
     gr.HTML(
         html_template=(ASSETS / "adjudicate.html").read_text(encoding="utf-8"),
-        js_on_load="\n".join([script(), *read]),
+        js_on_load=speaking(*SCRIPTS),
         server_functions=server_functions(desk),
         apply_default_css=False,
         elem_id="adjudicate",

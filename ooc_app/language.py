@@ -37,6 +37,8 @@ def tab_names() -> gr.I18n:
     )
 
 
-def script() -> str:
-    """Write all texts as the head of the page's script."""
-    return f"const TEXTS = {json.dumps({language: texts(language) for language in LANGUAGES})};"
+def speaking(*scripts: str) -> str:
+    """Join scripts of `assets/`, with all texts and what picks among them before the first."""
+    words = f"const TEXTS = {json.dumps({language: texts(language) for language in LANGUAGES})};"
+    read = ((ASSETS / name).read_text(encoding="utf-8") for name in ("words.js", *scripts))
+    return "\n".join([words, *read])

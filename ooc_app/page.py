@@ -21,7 +21,7 @@ from ooc_app.check import build_check
 from ooc_app.desk import Desk
 from ooc_app.distil import build_distil
 from ooc_app.intake.images import ImageRefusedError, UnknownImageError, shown_copy
-from ooc_app.language import tab_names
+from ooc_app.language import speaking, tab_names
 from ooc_app.serving import Serving
 from ooc_app.sign_in import Door, known_names
 from ooc_app.theme import ASSETS, colour_properties, desk_theme
@@ -65,7 +65,7 @@ def _head_line(desk: Desk) -> None:
     """The right of the page head: how far the desk is, and who is at it."""
     gr.HTML(
         '<div id="desk-head"><div id="desk-progress"></div><div id="desk-account"></div></div>',
-        js_on_load=(ASSETS / "account.js").read_text(encoding="utf-8") if desk.mode == "desk" else None,
+        js_on_load=speaking("account.js") if desk.mode == "desk" else None,
         elem_id="desk-progress-line",
         apply_default_css=False,
     )

@@ -33,7 +33,7 @@ def browser() -> Iterator[Browser]:
 def shared_desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     """Give a desk with more conflicts than the tests rule on; each goes on where the last one left it."""
     with open_desk(tmp_path_factory.mktemp("shared") / "data") as opened:
-        add_conflicts(opened, 60)
+        add_conflicts(opened, 300)
         yield opened
 
 

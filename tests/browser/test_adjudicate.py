@@ -1,38 +1,28 @@
-import re
+from typing import Any
 
+import pytest
 import sqlalchemy as sa
 from playwright.sync_api import Page, expect
 
 from db.models import Ruling, is_current
 from ooc_app.desk import Desk
+from tests.browser.at_page import (
+    CAPTION,
+    NOTE,
+    SAYS,
+    STRIP,
+    case_on,
+    chain,
+    expect_case,
+    go_on,
+    press,
+    pressed,
+    rulings,
+    verdicts,
+)
 from tests.browser.running_app import HOSTILE, RunningApp
 
-CAPTION, SAYS, NOTE = ".adj-caption", ".adj-says", ".adj-note"
 PICTURES_LOADED = "performance.getEntriesByType('resource').filter(one => one.name.includes('desk/images/'))"
-
-
-def case_on(page: Page) -> int:
-    """The number of the case on screen; the desk's cases come in the order of their numbers."""
-    found = re.search(r"Town (\d+)", page.locator(CAPTION).inner_text())
-    assert found
-    return int(found[1])
-
-
-def expect_case(page: Page, number: int) -> None:
-    expect(page.locator(CAPTION)).to_contain_text(f"Town {number}. ")
-
-
-def press(page: Page, key: str, then: int) -> None:
-    """Press a key and wait until that case is on screen."""
-    page.keyboard.press(key)
-    expect_case(page, then)
-
-
-def verdicts(desk: Desk, since: int) -> dict[int, str]:
-    """The current rulings from one case on: verdict by case id, which is the case's number."""
-    with desk.sessions() as session:
-        rows = session.execute(sa.select(Ruling.case_id, Ruling.verdict).where(is_current()))
-        return {case_id: str(verdict) for case_id, verdict in rows if case_id >= since}
 
 
 def test_three_conflicts_are_ruled_on_by_keyboard_and_one_is_undone(page: Page, shared_desk: Desk) -> None:
@@ -52,14 +42,14 @@ def test_progress_counts_what_is_left_and_what_was_ruled_today(own_page: Page) -
     press(own_page, "2", 2)
     expect(progress).to_contain_text("3 left")
     expect(progress).to_contain_text("1 today")
-    expect(progress).to_contain_text("budget 25.0 %")
+    expect(progress).to_contain_text("budget 25%")
 
 
 def test_best_rationale_reasons_note_and_flag_go_with_the_ruling(page: Page, shared_desk: Desk) -> None:
     first = case_on(page)
     page.keyboard.press("b")
     page.keyboard.press("f")
-    page.get_by_role("button", name="place", exact=True).click()
+    page.locator("[data-reason=place]").click()
     page.keyboard.press("n")
     page.keyboard.type("1 2 3 zs")
     page.keyboard.press("Enter")
@@ -198,6 +188,144 @@ def test_two_pages_of_one_person_do_not_rule_twice(
     expect_case(second, first)
     press(page, "1", first + 1)
     second.keyboard.press("2")
-    expect(second.locator(SAYS)).to_contain_text("already ruled")
+    expect(second.locator(SAYS)).to_contain_text("You have ruled on this case already")
     expect_case(second, first + 1)
     assert verdicts(shared_desk, first) == {first: "in_context"}
+
+
+# ---- undo and correction ----
+
+
+def test_the_strip_shows_the_last_ten_with_their_pictures_and_a_click_opens_one(
+    page: Page, shared_desk: Desk
+) -> None:
+    first = case_on(page)
+    page.keyboard.press("b")
+    page.keyboard.press("Shift+L")
+    page.locator(NOTE).fill("the tower")
+    page.keyboard.press("Escape")
+    for number in range(first + 1, first + 13):
+        press(page, "2", number)
+    items = page.locator(STRIP)
+    expect(items).to_have_count(10)
+    for image in page.locator(f"{STRIP} img").all():
+        image.evaluate("image => (image.loading = 'eager', image.decode())")
+    items.nth(3).locator("button").click()
+    expect_case(page, first + 8)
+    expect(page.locator(".adj-notice")).to_contain_text("(out of context) is open: rule again to replace it")
+    page.keyboard.press("Escape")
+    expect_case(page, first + 12)
+    expect(page.locator(".adj-notice")).to_be_hidden()
+    expect(page.locator(SAYS)).to_contain_text("stays as it is")
+    for number in range(first + 11, first + 1, -1):
+        press(page, "z", number)
+    assert list(verdicts(shared_desk, first)) == [first, first + 1]
+    page.keyboard.press("z")
+    expect(page.locator(SAYS)).to_contain_text("can be undone")
+    assert list(verdicts(shared_desk, first)) == [first, first + 1]
+
+
+def test_a_correction_shows_what_was_said_and_supersedes_it_while_the_case_on_screen_waits(
+    page: Page, shared_desk: Desk
+) -> None:
+    first = case_on(page)
+    page.keyboard.press("b")
+    page.keyboard.press("Shift+L")
+    page.keyboard.press("f")
+    page.locator(NOTE).fill("the tower")
+    page.keyboard.press("Escape")
+    said: dict[str, Any] = pressed(page)
+    press(page, "2", first + 1)
+    page.keyboard.press("c")
+    page.locator(NOTE).fill("of the second case")
+    page.keyboard.press("Escape")
+    page.locator(f"{STRIP} button").first.click()
+    expect_case(page, first)
+    assert pressed(page) == said == {"best": "B", "elements": ["place"], "flagged": True, "note": "the tower"}
+    page.keyboard.press("f")
+    press(page, "1", first + 1)
+    assert pressed(page) == {"best": "C", "elements": [], "flagged": False, "note": "of the second case"}
+    expect(page.locator(SAYS)).to_contain_text("it replaces ruling")
+    expect(page.locator(STRIP).first.locator(".chip")).to_contain_text("in context")
+    expect(page.locator(".adj-former")).to_have_text("was out of context")
+    before, after = chain(shared_desk, first)
+    assert (after.supersedes_id, after.verdict, after.flagged) == (before.id, "in_context", False)
+    assert (after.note, after.elements, after.opinion_id) == (before.note, before.elements, before.opinion_id)
+    press(page, "z", first)
+    assert verdicts(shared_desk, first) == {}
+
+
+@pytest.mark.parametrize("leave", ["Escape", "z"])
+def test_a_correction_that_is_left_changes_nothing(page: Page, shared_desk: Desk, leave: str) -> None:
+    first = case_on(page)
+    press(page, "2", first + 1)
+    page.locator(f"{STRIP} button").first.click()
+    expect_case(page, first)
+    for key in ("a", "Shift+T", "f", "s"):  # a ruling cannot be skipped
+        page.keyboard.press(key)
+    press(page, leave, first + 1)
+    assert pressed(page) == {"best": None, "elements": [], "flagged": False, "note": ""}
+    page.locator(f"{STRIP} button").first.click()
+    expect_case(page, first)
+    assert pressed(page)["flagged"] is False
+    assert len(chain(shared_desk, first)) == 1
+
+
+def test_a_reload_leaves_a_correction_and_keeps_what_was_changed_for_when_it_is_opened_again(
+    page: Page, shared_desk: Desk
+) -> None:
+    first = case_on(page)
+    press(page, "2", first + 1)
+    page.keyboard.press("a")
+    page.locator(f"{STRIP} button").first.click()
+    expect_case(page, first)
+    page.locator(NOTE).fill("on second thoughts")
+    page.reload()
+    expect_case(page, first + 1)
+    assert pressed(page)["best"] == "A"
+    page.locator(f"{STRIP} button").first.click()
+    expect_case(page, first)
+    expect(page.locator(NOTE)).to_have_value("on second thoughts")
+    press(page, "3", first + 1)
+    before, after = chain(shared_desk, first)
+    assert (before.verdict, after.verdict, after.note) == ("out_of_context", "unsure", "on second thoughts")
+
+
+def test_the_time_on_screen_goes_on_after_a_correction(page: Page, shared_desk: Desk) -> None:
+    first = case_on(page)
+    press(page, "2", first + 1)
+    page.wait_for_timeout(2_500)
+    page.locator(f"{STRIP} button").first.click()
+    expect_case(page, first)
+    press(page, "1", first + 1)
+    go_on(page, "1")
+    assert rulings(shared_desk, first + 1)[0].seconds >= 2.5
+
+
+# ---- memory ----
+
+
+def grown(page: Page) -> tuple[int, float, float]:
+    """Elements of the page, and what the browser keeps: nodes and listeners, after it has tidied up."""
+    devtools = page.context.new_cdp_session(page)
+    devtools.send("HeapProfiler.enable")
+    devtools.send("HeapProfiler.collectGarbage")
+    devtools.send("Performance.enable")
+    measured = devtools.send("Performance.getMetrics")["metrics"]
+    kept = {one["name"]: one["value"] for one in measured}
+    devtools.detach()
+    elements: int = page.evaluate("document.querySelectorAll('*').length")
+    return elements, kept["Nodes"], kept["JSEventListeners"]
+
+
+@pytest.mark.parametrize("more", [40, pytest.param(160, marks=pytest.mark.soak)])
+def test_nothing_grows_with_the_rulings(page: Page, more: int) -> None:
+    for _ in range(20):
+        go_on(page, "2")
+    elements, nodes, listeners = grown(page)
+    for _ in range(more):
+        go_on(page, "2")
+    elements_then, nodes_then, listeners_then = grown(page)
+    assert abs(elements_then - elements) <= 10
+    assert nodes_then - nodes < 5 * more  # a case has some eighty nodes
+    assert listeners_then - listeners < more  # and ten listeners

@@ -40,7 +40,7 @@ def test_every_word_of_the_vocabulary_that_the_page_shows_has_a_text(language: s
 
 
 def test_every_text_that_page_and_handlers_name_is_there() -> None:
-    sources = [(ASSETS / name).read_text() for name in (*SCRIPTS, "adjudicate.html")]
+    sources = [(ASSETS / name).read_text() for name in (*SCRIPTS, "account.js", "adjudicate.html")]
     named = {one or other for source in sources for one, other in NAMED.findall(source)}
     whole = {name for name in named if not name.endswith(".")}
     assert len(whole) > 60

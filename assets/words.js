@@ -1,4 +1,4 @@
-// The words of the Adjudicate tab, in the reader's language.
+// The words of the page, in the reader's language.
 //
 // TEXTS stands before this: every text by language and name (assets/texts/*.json). A text that counts
 // has the forms `one` and `other`. Nothing here makes markup: words go into the page as text.
