@@ -164,7 +164,9 @@ def _page(
 
 def _save(page: Page, name: str) -> None:
     taken = Image.open(io.BytesIO(page.screenshot()))
-    taken.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(FOLDER / f"{name}.png", optimize=True)
+    # a third of the size, and unlike a median cut this keeps the verdicts' colours
+    small = taken.convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    small.save(FOLDER / f"{name}.png", optimize=True)
     print(name)
 
 
