@@ -11,6 +11,7 @@ const DRAFT = "ooc-desk:draft:" + (WHO && WHO + ":");
 const PATIENCE = 8000; // ms the desk may take to answer before it counts as unreachable
 const RENEWAL = 240000; // ms; a lease lasts ten minutes
 const RECOUNT = 30000; // ms between two looks at what colleagues have done
+const SLOW = 100; // ms; sooner than that, showing it would only cost a repaint
 const RETRY = 2000; // ms between two tries to send a kept ruling
 const RECENT = 10; // rulings that can be corrected and undone
 const NOTHING_SAID = { best: null, rationale: null, elements: [], note: "", flagged: false, cause: null };
@@ -22,6 +23,7 @@ let correcting = null; // the ruling opened to be replaced: { ruling, aside, sho
 let recent = []; // rulings just made, newest first; undo names the first, so that asking twice undoes once
 let returned = []; // rulings sent back to this annotator
 let busy = false;
+let slow = 0; // the timer that shows a ruling is on its way, should the desk take its time
 let shown = { since: 0, seconds: 0 }; // time the case was visible
 
 // ---- talking to the desk ----
@@ -181,7 +183,7 @@ async function rule(verdict) {
 // Send a ruling until the desk confirms or refuses it. The screen stays as it is meanwhile.
 async function deliver(ruling) {
   busy = true;
-  root.dataset.busy = ruling.verdict;
+  slow = setTimeout(() => (root.dataset.busy = ruling.verdict), SLOW);
   const isKept = remember(KEPT + ruling.submission_id, ruling);
   for (;;) {
     try {
@@ -205,6 +207,7 @@ async function finish(ruling, answer) {
 
 function settle() {
   busy = false;
+  clearTimeout(slow);
   delete root.dataset.busy;
 }
 

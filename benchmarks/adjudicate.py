@@ -27,7 +27,7 @@ PROJECT: Final = Path(__file__).resolve().parents[1]
 ARGUMENTS: Final = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 GOAL: Final = "<= 50"
 KEYS: Final = ("1", "2", "3")
-THINKS: Final = (100, 300)  # ms a person looks at a case here, from and to; the next one loads meanwhile
+THINKS: Final = (500, 1_000)  # ms a person looks at a case here, from and to; the next one loads meanwhile
 
 WATCH: Final = """() => {
   const caption = document.querySelector('.adj-caption'), picture = document.querySelector('.adj-img');

@@ -74,7 +74,9 @@ class DistilConfig:
     """One run: which student, both stages, and the seed of everything drawn at random.
 
     `student` is a folder or a hub id; `dtype` is `float32` or `bfloat16`; `max_steps` caps each
-    stage where it is above 0 (a trial of a long run).
+    stage where it is above 0 (a trial of a long run). `path` is `fast`, which families that cannot take
+    it leave for TRL's own, or `stock`; `feature_bytes` is how much of the disk the pictures' features
+    may take on the fast path, in bytes.
     """
 
     student: str
@@ -84,10 +86,16 @@ class DistilConfig:
     dtype: str = "float32"
     seed: int = 0
     max_steps: int = 0
+    path: str = "fast"
+    feature_bytes: int = 8_000_000_000
 
     def __post_init__(self) -> None:
         if self.dtype not in {"float32", "bfloat16"}:
             raise ConfigError(f"dtype {self.dtype!r} is neither float32 nor bfloat16.")
+        if self.path not in {"fast", "stock"}:
+            raise ConfigError(f"path {self.path!r} is neither fast nor stock.")
+        if self.feature_bytes < 0:
+            raise ConfigError(f"feature_bytes {self.feature_bytes} is below 0.")
 
 
 PRESETS: dict[str, DistilConfig] = {

@@ -6,6 +6,7 @@ stage is complete, and `report.json` exactly when the run is.
 """
 
 import json
+import shutil
 import signal
 import threading
 import time
@@ -51,7 +52,7 @@ def _note_end(folder: RunFolder, error: Exception) -> None:
     stopped = isinstance(error, StageStopped)
     status = RunStatus.STOPPED if stopped else RunStatus.FAILED
     why = "stopped on request; everything is saved" if stopped else f"{type(error).__name__}: {error}"
-    folder.say(status=status, stage=last.stage, step=last.step, steps=last.steps, why=why)
+    folder.say(status=status, stage=last.stage, step=last.step, steps=last.steps, why=why, path=last.path)
 
 
 def _stop_requested() -> Callable[[], bool]:
@@ -127,6 +128,7 @@ class _Distillation:
         made = self._report(
             test, {"base": base, "stage1": stage1, "stage2": final if two_stages else None}, fit
         )
+        shutil.rmtree(self.folder.features_dir, ignore_errors=True)  # both stages have read them
         write_whole(self.folder.path / "report.md", report.as_markdown(made))
         write_whole(self.folder.report_path, json.dumps(made, indent=2) + "\n")
         self.folder.say(status=RunStatus.COMPLETE, stage="evaluate")

@@ -24,6 +24,8 @@ from transformers import (
 
 from db.vocabulary import Stage
 from training.config import DistilConfig, StageConfig
+from training.families import Family
+from training.features import Pictures
 from training.pictures import load_pictures, longest_edge
 from training.state import RunFolder
 
@@ -88,6 +90,29 @@ class PictureCollator:
         )
 
 
+def fast_pictures(inputs: StageInputs, model: Any, processor: Any, family: Family) -> Pictures:
+    """Return the run's pictures as features, kept in its folder for both stages.
+
+    Work on them raises StageStopped once a stop is requested.
+    """
+    folder = inputs.folder
+
+    def pause() -> None:
+        if inputs.stop_requested():
+            raise StageStopped
+
+    model.to("cuda" if torch.cuda.is_available() else "cpu")  # before TRL would, for the vision tower
+    return Pictures(
+        folder.path,
+        model,
+        processor,
+        family,
+        folder=folder.features_dir,
+        budget=inputs.config.feature_bytes,
+        pause=pause,
+    )
+
+
 def stage_pictures(inputs: StageInputs, processor: Any, names: list[str]) -> dict[str, Image.Image]:
     """Load the pictures of a stage, shrunk for the processor."""
     return load_pictures(inputs.folder.path, names, longest_edge(processor))
@@ -96,9 +121,10 @@ def stage_pictures(inputs: StageInputs, processor: Any, names: list[str]) -> dic
 class Progress(TrainerCallback):
     """Writes state and metrics as the stage goes, and turns a request to stop into a saved stop."""
 
-    def __init__(self, inputs: StageInputs, stage: Stage) -> None:
+    def __init__(self, inputs: StageInputs, stage: Stage, path: str) -> None:
         self.inputs = inputs
         self.stage = stage
+        self.path = path
         self.started = time.monotonic()
         self.stopped = False
 
@@ -106,7 +132,7 @@ class Progress(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
         """Say which stage runs and how long it is."""
-        self.inputs.folder.say(stage=self.stage, step=state.global_step, steps=state.max_steps)
+        self._say(state)
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
@@ -138,7 +164,12 @@ class Progress(TrainerCallback):
                 **row,
             }
         )
-        self.inputs.folder.say(stage=self.stage, step=state.global_step, steps=state.max_steps)
+        self._say(state)
+
+    def _say(self, state: TrainerState) -> None:
+        self.inputs.folder.say(
+            stage=self.stage, step=state.global_step, steps=state.max_steps, path=self.path
+        )
 
 
 _METRICS = {

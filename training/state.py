@@ -27,7 +27,10 @@ class RunFolderError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class RunState:
-    """What `state.json` says. `step` counts optimizer steps of the stage; `why` is set when it ended."""
+    """What `state.json` says. `step` counts optimizer steps of the stage; `why` is set when it ended.
+
+    `path` is a sentence: whether the stage trains on the fast path or on the stock one, and why.
+    """
 
     status: RunStatus
     stage: str | None = None
@@ -36,6 +39,7 @@ class RunState:
     pid: int | None = None
     why: str | None = None
     updated_at: str = ""
+    path: str | None = None
 
 
 class RunFolder:
@@ -48,6 +52,7 @@ class RunFolder:
         self.state_path = path / "state.json"
         self.metrics_path = path / "metrics.jsonl"
         self.report_path = path / "report.json"
+        self.features_dir = path / "features"
         self.lock_path = path / "lock"
 
     def adapter_dir(self, stage: Stage) -> Path:
@@ -74,13 +79,13 @@ class RunFolder:
         step: int = 0,
         steps: int = 0,
         why: str | None = None,
+        path: str | None = None,
     ) -> None:
         """Replace the state."""
         stage = stage.value if isinstance(stage, Stage) else stage
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        write_whole(
-            self.state_path, json.dumps(asdict(RunState(status, stage, step, steps, os.getpid(), why, now)))
-        )
+        said = RunState(status, stage, step, steps, os.getpid(), why, now, path)
+        write_whole(self.state_path, json.dumps(asdict(said)))
 
     def append_metrics(self, row: dict[str, Any]) -> None:
         """Append one logged step."""

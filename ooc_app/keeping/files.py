@@ -23,6 +23,7 @@ from ooc_app.keeping.whole import PARTIAL, place
 ELSEWHERE = ("images", "backups", "exports")  # original pictures have a module of their own
 DATABASE_FILES = ("desk.db", "desk.db-wal", "desk.db-shm", "desk.db-journal")
 RUN_END = ("state.json", "report.json", "report.md", "calibration.json")  # the last written first
+RUN_REMADE = ("features",)  # what a run that goes on computes anew
 RUN_STAGES = tuple(stage.value for stage in reversed(Stage))  # likewise
 
 
@@ -87,7 +88,9 @@ class _Copying:
         for stage in RUN_STAGES:
             self.tree(run_dir / stage, link=True)
         for path in _listed(run_dir):
-            if path.name not in (*RUN_END, *RUN_STAGES, "checkpoints") and not _is_passing(path.name):
+            if path.name not in (*RUN_END, *RUN_STAGES, *RUN_REMADE, "checkpoints") and not _is_passing(
+                path.name
+            ):
                 self.tree(path, link=path.name == "images")
 
     def tree(self, path: Path, *, link: bool = False) -> bool:

@@ -148,3 +148,15 @@ def test_what_people_add_to_the_data_folder_is_kept_too(used_desk: Desk, tmp_pat
     made = back_up(used_desk, tmp_path / "backup")
     assert "guidelines/house style.md" in made.files
     assert (tmp_path / "backup" / "guidelines" / "house style.md").read_text() == "Read twice."
+
+
+def test_what_a_run_computes_anew_is_not_copied(tmp_path: Path) -> None:
+    run_dir = tmp_path / "data" / "runs" / "going"
+    for folder in ("features", "images"):
+        (run_dir / folder).mkdir(parents=True)
+        (run_dir / folder / "one").write_bytes(b"bytes")
+    (tmp_path / "backup").mkdir()
+    copy_files(tmp_path / "data", tmp_path / "backup", lambda what, figures: None)
+    copied = tmp_path / "backup" / "runs" / "going"
+    assert (copied / "images" / "one").exists()
+    assert not (copied / "features").exists()

@@ -1,0 +1,15 @@
+"""Optimizer steps per second of stage 1 on the fast path against TRL's own, and how far they part.
+
+python benchmarks/sft.py [--large] [--steps N] [--json]
+"""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # a script finds its own folder only
+
+from benchmarks.stages import main
+from db.vocabulary import Stage
+
+if __name__ == "__main__":
+    main(Stage.SFT, __doc__.splitlines()[0])

@@ -1,0 +1,199 @@
+"""What the language model gets in place of a picture's image tokens, computed once per picture.
+
+Vision tower and connector are frozen, so their output is a constant of the picture. It is kept in the
+dtype of the model, so nothing is lost, one memory-mapped file per picture in the run folder, and both
+stages read it. A file's name is the hash of everything its content depends on: the model's
+configuration, the weights outside the language model, the processor's settings and the picture.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from training.families import Family
+from training.pictures import load_picture, longest_edge
+
+BATCH = 16
+"""Pictures that go through the vision tower at a time; enough to keep it busy, small beside a batch."""
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedPrompt:
+    """A prompt as its processor gives it: token ids, and the picture's tensors by name, first axis 1."""
+
+    ids: tuple[int, ...]
+    pixels: dict[str, Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """Under which key a picture's features are, how many, and a prompt to encode it with anew."""
+
+    key: str
+    prompt: str
+    tokens: int
+
+
+class FeatureStore:
+    """Files of features in a folder, up to a budget in bytes.
+
+    A file is written beside its place and renamed, and one whose length is not that of its tensor is
+    not read, so a kill leaves nothing that is mistaken for features.
+    """
+
+    def __init__(self, folder: Path, *, width: int, dtype: torch.dtype, budget: int) -> None:
+        self.folder = folder
+        self.width = width
+        self.dtype = dtype
+        folder.mkdir(exist_ok=True)
+        for partial in folder.glob("*.partial"):
+            partial.unlink()
+        self.room = budget - sum(path.stat().st_size for path in folder.iterdir())
+
+    def get(self, key: str, tokens: int) -> Tensor | None:
+        """Return the features, (tokens, width), mapped from their file; None where there are none."""
+        path = self.folder / key
+        if not path.exists() or path.stat().st_size != self.size(tokens):
+            return None
+        flat = torch.from_file(str(path), shared=False, size=tokens * self.width, dtype=self.dtype)
+        return flat.view(tokens, self.width)
+
+    def put(self, key: str, features: Tensor) -> None:
+        """Keep features, (tokens, width), unless they are beyond the budget."""
+        size = self.size(len(features))
+        if size > self.room:
+            return
+        partial = self.folder / f"{key}.partial"
+        partial.write_bytes(as_bytes(features))
+        partial.replace(self.folder / key)
+        self.room -= size
+
+    def size(self, tokens: int) -> int:
+        """Return the bytes of one picture's features."""
+        return tokens * self.width * self.dtype.itemsize
+
+
+class Pictures:
+    """The pictures of a run folder as prompts and features; those beyond the budget are computed anew.
+
+    `pause` is called now and then in long work, and may raise to end it; what is kept stays.
+    """
+
+    def __init__(
+        self, root: Path, model: Any, processor: Any, family: Family, *, folder: Path, budget: int,
+        pause: Callable[[], None] = lambda: None,
+    ) -> None:  # fmt: skip
+        self.root = root
+        self.pause = pause
+        self.model = model.base_model
+        self.processor = processor
+        self.image_token_id: int = model.config.image_token_id
+        self.edge = longest_edge(processor)
+        self.identity = _identity(model, family, processor, self.edge)
+        width = model.get_input_embeddings().embedding_dim
+        self.store = FeatureStore(folder, width=width, dtype=model.dtype, budget=budget)
+        self.prepared: dict[str, _Prepared] = {}
+
+    def encode(self, name: str, prompt: str) -> EncodedPrompt:
+        """Return prompt and picture as the processor encodes them together, image tokens among the ids."""
+        picture = load_picture(self.root / name, self.edge)
+        encoded = self.processor(
+            images=[[picture]], text=[prompt], return_tensors="pt", add_special_tokens=False
+        )
+        pixels = {key: encoded[key] for key in ("pixel_values", "pixel_attention_mask") if key in encoded}
+        return EncodedPrompt(tuple(encoded["input_ids"][0].tolist()), pixels)
+
+    def prepare(self, asked: Iterable[tuple[str, str]]) -> dict[tuple[str, str], tuple[int, ...]]:
+        """Return the token ids of every (picture, prompt), having computed the features there are not.
+
+        A picture is decoded once per prompt it is in, and goes through the vision tower once, with
+        others of its shape. Raises ValueError where it has not as many features as image tokens.
+        """
+        ids: dict[tuple[str, str], tuple[int, ...]] = {}
+        waiting: dict[str, EncodedPrompt] = {}
+        for name, prompt in dict.fromkeys(asked):
+            self.pause()
+            encoded = self.encode(name, prompt)
+            ids[name, prompt] = encoded.ids
+            if name in self.prepared:
+                continue
+            key, tokens = self._key(name), encoded.ids.count(self.image_token_id)
+            self.prepared[name] = _Prepared(key, prompt, tokens)
+            if key in waiting or self.store.get(key, tokens) is not None:
+                continue
+            if waiting and (len(waiting) == BATCH or not _alike(encoded, next(iter(waiting.values())))):
+                self._keep(waiting)
+            waiting[key] = encoded
+        self._keep(waiting)
+        return ids
+
+    def features(self, name: str) -> Tensor:
+        """Return a prepared picture's features, (image tokens, width), from its file or the vision tower."""
+        prepared = self.prepared[name]
+        kept = self.store.get(prepared.key, prepared.tokens)
+        return kept if kept is not None else self.compute([self.encode(name, prepared.prompt)])[0]
+
+    @torch.no_grad()
+    def compute(self, encoded: Sequence[EncodedPrompt]) -> list[Tensor]:
+        """Return the features of pictures of one shape, each (image tokens, width)."""
+        device = self.model.device
+        together = {
+            name: torch.cat([one.pixels[name] for one in encoded]).to(device) for name in encoded[0].pixels
+        }
+        was_training = self.model.training
+        self.model.eval()
+        given = self.model.get_image_features(**together).pooler_output
+        self.model.train(was_training)
+        for one, features in zip(encoded, given, strict=True):
+            if len(features) != one.ids.count(self.image_token_id):
+                raise ValueError(
+                    f"A picture has {len(features)} features and {one.ids.count(self.image_token_id)} image "
+                    "tokens in its prompt; train on the stock path."
+                )
+        return list(given)
+
+    def _keep(self, waiting: dict[str, EncodedPrompt]) -> None:
+        """Compute and keep the features of what waits and has room, and empty it."""
+        fitting: dict[str, EncodedPrompt] = {}
+        room = self.store.room
+        for key, encoded in waiting.items():
+            room -= self.store.size(encoded.ids.count(self.image_token_id))
+            if room >= 0:
+                fitting[key] = encoded
+        if fitting:
+            for key, features in zip(fitting, self.compute(list(fitting.values())), strict=True):
+                self.store.put(key, features)
+        waiting.clear()
+
+    def _key(self, name: str) -> str:
+        with (self.root / name).open("rb") as file:
+            picture = hashlib.file_digest(file, "sha256").hexdigest()
+        return hashlib.sha256(f"{self.identity} {picture}".encode()).hexdigest()
+
+
+def as_bytes(values: Tensor) -> bytes:
+    """Return a tensor's content, row after row, in its own dtype."""
+    return values.detach().cpu().flatten().view(torch.uint8).numpy().tobytes()
+
+
+def _alike(one: EncodedPrompt, other: EncodedPrompt) -> bool:
+    return all(values.shape == other.pixels[name].shape for name, values in one.pixels.items())
+
+
+def _identity(model: Any, family: Family, processor: Any, edge: int) -> str:
+    """Hash what features depend on besides the picture."""
+    digest = hashlib.sha256(model.config.to_json_string(use_diff=False).encode())
+    digest.update(json.dumps(processor.image_processor.to_dict(), sort_keys=True, default=str).encode())
+    digest.update(f"{edge} {model.dtype}".encode())
+    inside = f"{family.language_model}."
+    for name, values in sorted(model.base_model.state_dict().items()):
+        if not name.startswith(inside):
+            digest.update(name.encode())
+            digest.update(as_bytes(values))
+    return digest.hexdigest()
