@@ -106,7 +106,8 @@ def soundness(path: Path) -> list[str]:
 def unsound(connection: sa.Connection) -> list[str]:
     """Say what SQLite finds wrong with the database: pages, indexes, constraints, references."""
     said = connection.exec_driver_sql("PRAGMA integrity_check(10)").scalars().all()
-    problems = [str(line) for line in said if line != "ok"]
+    lines = [line for found in said for line in str(found).splitlines()]  # a row may hold several
+    problems = [line for line in lines if line != "ok" and not line.startswith("***")]
     broken = connection.exec_driver_sql("PRAGMA foreign_key_check").fetchmany(10)
     return problems + [f"row {row[1]} of {row[0]} refers to a row of {row[2]} that is gone" for row in broken]
 

@@ -110,7 +110,7 @@ def test_an_import_killed_at_any_moment_has_whole_cases_and_goes_on(tmp_path: Pa
         "    import_file(desk, 'native', Source(Path(sys.argv[2])), progress=die)\n"
     )
     data_dir = tmp_path / "data"
-    for lines in (500, 2_500):
+    for lines in (1_000, 3_000):
         killed = subprocess.run(
             [sys.executable, "-c", code, data_dir, path, str(lines)],
             cwd=PROJECT_DIR,
@@ -122,5 +122,5 @@ def test_an_import_killed_at_any_moment_has_whole_cases_and_goes_on(tmp_path: Pa
             assert counts(desk) == (lines, 3 * lines)
     with open_desk(data_dir) as desk:
         report = import_file(desk, "native", Source(path))
-        assert (report.cases, report.unchanged) == (1_500, 2_500)
+        assert (report.cases, report.unchanged) == (1_000, 3_000)
         assert counts(desk) == (4_000, 12_000)
