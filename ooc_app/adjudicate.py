@@ -31,7 +31,16 @@ from db.rulings import (
     rule,
     undo,
 )
-from db.views import CaseView, RulingView, UnknownCaseError, case_view, case_views, opinion_ids, rulings_on
+from db.views import (
+    CaseView,
+    GivenAnswer,
+    UnknownCaseError,
+    answers_on,
+    case_view,
+    case_views,
+    opinion_ids,
+    rulings_on,
+)
 from db.vocabulary import SETTLING_ROLES, UNDOABLE_RULINGS, QueueReason, Role
 from ooc_app import demo, guidelines
 from ooc_app.auth import Asker, NotAllowedError, Person, now, require
@@ -191,16 +200,17 @@ def _shown(session: Session, cases: Sequence[CaseView], person: Person) -> list[
     """The cases as the page gets them; whoever may settle sees what people ruled where they are split."""
     shown = [shown_case(case, person.annotator_id) for case in cases]
     if person.role in SETTLING_ROLES and cases:
-        rulings = rulings_on(session, [case.id for case in cases])
+        answers = answers_on(session, [case.id for case in cases])
         for case, one in zip(cases, shown, strict=True):
-            given = rulings.get(case.id, [])
-            if _is_split(given) and person.annotator_id not in {ruling.annotator_id for ruling in given}:
-                one["split"] = split_rulings(case, person.annotator_id, given)
+            given = answers.get(case.id, [])
+            if _is_split(given) and person.annotator_id not in {answer.annotator_id for answer in given}:
+                rulings = rulings_on(session, [case.id])[case.id]
+                one["split"] = split_rulings(case, person.annotator_id, rulings)
     return shown
 
 
-def _is_split(rulings: Sequence[RulingView]) -> bool:
-    return len({one.verdict for one in rulings}) > 1 and not any(one.settles for one in rulings)
+def _is_split(answers: Sequence[GivenAnswer]) -> bool:
+    return len({one.verdict for one in answers}) > 1 and not any(one.settles for one in answers)
 
 
 def _recent(desk: Desk, person: Person) -> list[Answered]:
@@ -214,7 +224,7 @@ def _recent(desk: Desk, person: Person) -> list[Answered]:
 def _revealed(
     session: Session, person: Person, rulings: Sequence[Ruling], views: Mapping[int, CaseView]
 ) -> list[Answered]:
-    everybody = rulings_on(session, [ruling.case_id for ruling in rulings])
+    everybody = answers_on(session, [ruling.case_id for ruling in rulings])
     former = [ruling.supersedes_id for ruling in rulings if ruling.supersedes_id]
     query = sa.select(Ruling.id, Ruling.verdict).where(Ruling.id.in_(former))
     answers: dict[int | None, str | None] = (

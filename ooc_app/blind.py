@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from db.models import Ruling
-from db.views import CaseView, OpinionView, RulingView
+from db.views import CaseView, GivenAnswer, OpinionView, RulingView
 from db.vocabulary import TeacherKind
 from ooc_app.contradictions import contradictions
 
@@ -117,10 +117,10 @@ def revealed(
     case: CaseView,
     annotator_id: int,
     ruling: Ruling,
-    rulings: Sequence[RulingView],
+    answers: Sequence[GivenAnswer],
     former: str | None = None,
 ) -> dict[str, Any]:
-    """A ruling that was made, with who had said what; `rulings` are all the current ones on the case.
+    """A ruling that was made, with who had said what; `answers` are all the current ones on the case.
 
     `former` is the answer that this ruling replaced.
     """
@@ -137,7 +137,7 @@ def revealed(
         ],
         "colleagues": [
             {"name": one.annotator, "verdict": one.verdict}
-            for one in rulings
+            for one in answers
             if one.annotator_id != annotator_id
         ],
     }
