@@ -7,7 +7,6 @@ on which nobody has to sign in listens on this machine only.
 """
 
 import argparse
-import gc
 import os
 import socket
 import sys
@@ -101,7 +100,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         page = build_page(desk)
         options = launch_options(desk, given.host, given.name)
-        gc.freeze()  # what is loaded by now stays: looking through it again and again would stop the page
         page.launch(server_name=given.host, server_port=given.port, **options)
     except OSError as error:
         print(taken if "port" in str(error).lower() else error, file=sys.stderr)

@@ -182,7 +182,7 @@ async function rule(verdict) {
 
 // Send a ruling until the desk confirms or refuses it. The screen stays as it is meanwhile.
 async function deliver(ruling) {
-  busy = true;
+  turnBusy(true);
   slow = setTimeout(() => (root.dataset.busy = ruling.verdict), SLOW);
   const isKept = remember(KEPT + ruling.submission_id, ruling);
   for (;;) {
@@ -199,14 +199,15 @@ async function deliver(ruling) {
 async function finish(ruling, answer) {
   remember(KEPT + ruling.submission_id, null);
   if (answer.ok && ruling.draft) remember(ruling.draft, null);
-  settle();
+  turnBusy(false);
   if (current) take(answer);
   else await open(); // it was kept by a page before this one, which has nothing yet
   say(spoken(answer.says), answer.ok ? "saved" : "refused");
 }
 
-function settle() {
-  busy = false;
+function turnBusy(on) {
+  busy = on;
+  root.ariaBusy = String(on);
   clearTimeout(slow);
   delete root.dataset.busy;
 }
@@ -214,14 +215,14 @@ function settle() {
 // All but a ruling: asked once, and said so where the desk does not answer. Returns the answer, if it is one.
 async function move(name, payload) {
   if (busy) return null;
-  busy = true;
+  turnBusy(true);
   try {
     const answer = await ask(name, { ...payload, held: held() });
-    settle();
+    turnBusy(false);
     say(spoken(answer.says), answer.ok ? "saved" : "refused");
     return answer;
   } catch (problem) {
-    settle();
+    turnBusy(false);
     if (!(problem instanceof Unreachable)) throw problem;
     say(t("says.unreachable"), "waiting");
     if (!current) show(null, { why: "unreachable", poll: true });

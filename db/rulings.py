@@ -5,7 +5,7 @@ The page makes the submission id, so what it sends twice, after a lost reply or 
 ruling. A ruling is accepted from an annotator whose lease has ended, because work done is not thrown
 away; should a colleague have ruled meanwhile, the case has both rulings.
 
-Except for `recent` and `rulings_today`, everything here wants a write session.
+Except for `recent`, everything here wants a write session.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ from sqlalchemy.sql.dml import ReturningInsert
 from db.base import table_of
 from db.derived import restand
 from db.models import Annotator, Case, Event, Kind, Opinion, Ruling, is_current
-from db.queue import hold_next, midnight, release
+from db.queue import hold_next, release
 from db.views import UnknownCaseError
 from db.vocabulary import (
     RUSHED_SECONDS,
@@ -200,12 +200,6 @@ def recent(session: Session, annotator_id: int, limit: int = UNDOABLE_RULINGS) -
     """Return the annotator's newest current rulings, newest first."""
     query = sa.select(Ruling).where(Ruling.annotator_id == annotator_id, is_current())
     return list(session.scalars(query.order_by(Ruling.id.desc()).limit(limit)))
-
-
-def rulings_today(session: Session, annotator_id: int, now: datetime) -> int:
-    """Count the annotator's current rulings since midnight UTC."""
-    mine = sa.and_(Ruling.annotator_id == annotator_id, Ruling.created_at >= midnight(now))
-    return session.scalar(sa.select(sa.func.count()).select_from(Ruling).where(mine, is_current())) or 0
 
 
 def settled_query() -> sa.Select[int, Verdict, int]:

@@ -81,7 +81,7 @@ def _annotator(browser: Browser, app: RunningApp) -> None:
         for keys in ("a2", "b1", "2", "c2", "3"):
             for key in keys:
                 page.keyboard.press(key)
-            page.wait_for_function("!document.querySelector('.adj').dataset.busy")
+            page.wait_for_selector(".adj[aria-busy=false]")
             page.wait_for_timeout(300)
         _lit(page)
         _save(page, "adjudicate")

@@ -119,7 +119,7 @@ def test_two_tabs_closed_while_the_desk_is_dead_lose_neither_of_their_rulings(
     again.goto(app.url)
     again.wait_for_selector(".adj[data-state=case]")
     again.wait_for_function(f"{KEPT} === 0")
-    again.wait_for_selector(".adj[data-state=case]:not([data-busy])")
+    again.wait_for_selector(".adj[data-state=case][aria-busy=false]")
     expect_case(again, first + 3)
     assert verdicts(frail_desk, first) == {
         first: "out_of_context",

@@ -153,7 +153,7 @@ def test_keys_pressed_faster_than_the_desk_answers_rule_once_each_or_not_at_all(
     first = case_on(page)
     for key in "2131231":
         page.keyboard.press(key)
-    page.wait_for_selector(".adj:not([data-busy])")
+    page.wait_for_selector(".adj[aria-busy=false]")
     last = case_on(page)
     assert first < last <= first + 7
     assert sorted(verdicts(shared_desk, first)) == list(range(first, last))

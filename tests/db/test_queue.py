@@ -14,9 +14,10 @@ from db.cases import NewCase, NewImage, NewOpinion, add_cases
 from db.derived import place_all
 from db.engine import write_session
 from db.models import Bucket, Queued
+from db.own_work import today
 from db.queue import _in_bucket, claim, queued, release, skip, waiting
 from db.returns import returned, send_back
-from db.rulings import NewRuling, ensure_annotator, recent, rule, rulings_today, undo
+from db.rulings import NewRuling, ensure_annotator, recent, rule, undo
 from db.views import UnknownCaseError
 from db.vocabulary import LEASE, Answer, QueueReason, Role, Split
 from db.worth import Order, change_order
@@ -334,7 +335,7 @@ def test_nothing_an_annotator_waits_for_reads_a_whole_table(
         claim(session, MARIA, NOW)
         undo(session, MARIA, now=NOW)
         recent(session, MARIA)
-        rulings_today(session, MARIA, NOW)
+        today(session, MARIA, NOW)
         release(session, MARIA)
         assert len(send_back(session, ada, 300, "", NOW)) == 2
         assert len(returned(session, MARIA)) == 1

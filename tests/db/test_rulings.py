@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from db.cases import NewCase, NewOpinion, add_cases
 from db.engine import write_session
 from db.models import Annotator, Event, Ruling
+from db.own_work import today
 from db.queue import claim, queued
 from db.rulings import (
     AlreadyRuledError,
@@ -20,7 +21,6 @@ from db.rulings import (
     ensure_annotator,
     recent,
     rule,
-    rulings_today,
     settled_query,
     undo,
 )
@@ -372,8 +372,8 @@ def test_rulings_of_today_are_counted_from_midnight_without_the_withdrawn(
             at = NOW + timedelta(hours=hours)
             rule(session, MARIA, NewRuling(str(case_id), case_id, Answer.IN_CONTEXT), at)
         undo(session, MARIA, now=NOW)
-        assert rulings_today(session, MARIA, NOW) == 2
-        assert rulings_today(session, TOM, NOW) == 0
+        assert today(session, MARIA, NOW).rulings == 2
+        assert today(session, TOM, NOW).rulings == 0
 
 
 def test_an_annotator_is_added_once_and_keeps_the_first_role(desk: sessionmaker[Session]) -> None:
