@@ -315,6 +315,7 @@ const PLAIN = {
 const ARROWS = { ARROWLEFT: [-1, 0], ARROWRIGHT: [1, 0], ARROWUP: [0, -1], ARROWDOWN: [0, 1] };
 
 function toHistory(step) {
+  showRecent(recent, returned); // it may not have caught up with the last ruling yet
   const items = [...element.querySelectorAll(".adj-recent button")];
   const at = items.indexOf(document.activeElement);
   const next = items[at < 0 ? 0 : Math.min(items.length - 1, Math.max(0, at + step))];

@@ -16,13 +16,17 @@ function notice(text) {
 function showRecent(rulings, returned) {
   const items = [...returned.map(returnedItem), ...rulings.map(ruledItem)];
   if (!items.length) items.push(make("li", "adj-hint", t("recent.hint")));
+  const focused = document.activeElement.dataset.strip;
   find(".adj-recent").replaceChildren(...items);
+  const same = focused && find(`.adj-recent [data-strip="${focused}"]`);
+  if (same) same.focus({ preventScroll: true });
 }
 
-function stripItem(label, press) {
+function stripItem(ruling, label, press) {
   const item = make("li");
   const button = make("button");
   button.type = "button";
+  button.dataset.strip = ruling;
   button.setAttribute("aria-label", label);
   button.addEventListener("click", press);
   item.append(button);
@@ -31,7 +35,7 @@ function stripItem(label, press) {
 
 function ruledItem(one) {
   const verdict = t("verdict." + one.verdict);
-  const [item, button] = stripItem(t("recent.open", { id: one.id, verdict }) + ". " + reveal(one), () => reopen(one.id));
+  const [item, button] = stripItem(one.id, t("recent.open", { id: one.id, verdict }) + ". " + reveal(one), () => reopen(one.id));
   if (one.picture) {
     const thumb = make("img");
     Object.assign(thumb, { src: one.picture, alt: "", loading: "lazy" });
@@ -58,7 +62,7 @@ function reveal(one) {
 }
 
 function returnedItem(one) {
-  const [item, button] = stripItem(t("returned"), () => reopen(one.id, returnedWords(one)));
+  const [item, button] = stripItem(one.id, t("returned"), () => reopen(one.id, returnedWords(one)));
   item.className = "adj-returned";
   button.append(make("kbd", "", "K"), make("span", "", t("returned")));
   item.title = one.note;

@@ -251,10 +251,14 @@ def test_arrows_go_through_the_strip_and_enter_opens_a_ruling(page: Page) -> Non
     for key, at in (("ArrowRight", 0), ("ArrowRight", 1), ("ArrowRight", 2), ("ArrowLeft", 1)):
         page.keyboard.press(key)
         expect(strip.nth(at)).to_be_focused()
+    focused = strip.nth(1).get_attribute("aria-label") or ""
+    press(page, "1", first + 4)
+    expect(strip.nth(2)).to_have_attribute("aria-label", focused)  # the same ruling, which is third by now
+    expect(strip.nth(2)).to_be_focused()
     page.keyboard.press("Enter")
     expect_case(page, first + 1)
     page.keyboard.press("Escape")
-    expect_case(page, first + 3)
+    expect_case(page, first + 4)
 
 
 def test_m_steps_through_the_marks_and_lights_caption_and_rationales_alike(page: Page) -> None:
