@@ -43,7 +43,7 @@ test: $(VENV)/.requirements-dev $(VENV)/.browser $(VENV)/.postgres
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/mypy $(CODE)
-	$(BIN)/pytest -m "not soak" $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not soak" --numprocesses 2 --dist loadfile $(ARGS)
 
 soak: $(VENV)/.requirements-dev $(VENV)/.browser $(VENV)/.postgres
 	$(BIN)/pytest -m soak $(ARGS)

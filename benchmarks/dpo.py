@@ -1,6 +1,6 @@
 """Optimizer steps per second of stage 2 on the fast path against TRL's own, and how far they part.
 
-python benchmarks/dpo.py [--large] [--steps N] [--json]
+python benchmarks/dpo.py [--large | --only STUDENT] [--steps N] [--json]
 """
 
 import sys

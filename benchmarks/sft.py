@@ -1,6 +1,6 @@
 """Optimizer steps per second of stage 1 on the fast path against TRL's own, and how far they part.
 
-python benchmarks/sft.py [--large] [--steps N] [--json]
+python benchmarks/sft.py [--large | --only STUDENT] [--steps N] [--json]
 """
 
 import sys

@@ -36,10 +36,11 @@ from transformers import (
 )
 from transformers.models.idefics3.configuration_idefics3 import Idefics3VisionConfig
 
+from benchmarks.processes import in_child, peak_memory
 from benchmarks.report import Figure, figure, show
 from db.vocabulary import Answer, Stage, Verdict
 from training import dpo, drawing, scripted, sft, world
-from training.config import DistilConfig, DpoConfig, StageConfig
+from training.config import DistilConfig, DpoConfig, ImageSettings, StageConfig
 from training.preferences import Opinion, SettledCase, preferences, settled_target
 from training.records import CaseInput, Preference, Target
 from training.stage import StageInputs
@@ -58,16 +59,19 @@ class Model:
     name: str
     batch: int
     make: Callable[[Path], Path]
+    tiles: int = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
     """A trained stage: seconds of processor time and FLOPs of a step, and what was done once before.
 
-    `once` has seconds of processor time by what they were spent on.
+    `once` has seconds of processor time by what they were spent on; `memory` is what the process held at
+    most, in MiB, beyond what it held before it loaded the student.
     """
 
     once: dict[str, float]
+    memory: float
     seconds: float
     flops: int
     losses: list[float]
@@ -141,7 +145,10 @@ def smolvlm(folder: Path) -> Path:
 
 
 MODELS = (Model("tiny student", 16, shipped), Model("13 M LLaVA", 4, llava))
-LARGE = Model("SmolVLM-256M's shape", 2, smolvlm)
+LARGE = (
+    Model("SmolVLM-256M's shape", 2, smolvlm),
+    Model("SmolVLM-256M's shape, 17 tiles", 1, smolvlm, tiles=17),
+)
 
 
 def main(stage: Stage, description: str) -> None:
@@ -149,14 +156,17 @@ def main(stage: Stage, description: str) -> None:
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--json", action="store_true")
     warnings.filterwarnings("ignore", ".*_checkpointing", FutureWarning)  # TRL uses the old name
-    parser.add_argument("--large", action="store_true", help=f"measure {LARGE.name} too; takes long")
+    names = [model.name for model in (*MODELS, *LARGE)]
+    parser.add_argument("--large", action="store_true", help=f"measure {LARGE[0].name} too; takes long")
+    parser.add_argument("--only", choices=names, help="measure one student")
     parser.add_argument("--steps", type=int, default=STEPS, help="optimizer steps that are compared")
     given = parser.parse_args()
     torch.set_num_threads(1)
     rate = multiplication_rate()
     figures = [figure("machine, matrix products", rate / 1e9, "GFLOP/s")]
-    for model in (*MODELS, LARGE) if given.large else MODELS:
-        figures += _figures(stage, model, given.steps, rate)
+    for model in (*MODELS, *LARGE):
+        if model.name == given.only or (not given.only and (given.large or model in MODELS)):
+            figures += _figures(stage, model, given.steps, rate)
     packages = ("torch", "transformers", "trl", "peft")
     show(stage.value, packages, figures, as_json=given.json)
 
@@ -178,15 +188,19 @@ def _seconds(work: Callable[[], Any]) -> float:
 def _figures(stage: Stage, model: Model, steps: int, rate: float) -> Iterator[Figure]:
     with tempfile.TemporaryDirectory() as folder:
         bench = _Bench(Path(folder), model, stage)
-        fast, best = bench.train(FAST, steps), bench.train(BEST, steps)
-        defaults = bench.train(DEFAULTS, min(steps, STEPS_AT_DEFAULTS))
+        fast, _ = in_child(bench.train, FAST, steps)
+        best, _ = in_child(bench.train, BEST, steps)
+        defaults, _ = in_child(bench.train, DEFAULTS, min(steps, STEPS_AT_DEFAULTS))
     name = model.name
     for what, one in ((FAST, fast), (BEST, best), (DEFAULTS, defaults)):
         yield figure(f"{name}, {what}", 1 / one.seconds, "steps/s")
         yield figure(f"{name}, {what}, work of a step", one.flops / 1e9, "GFLOP")
         yield figure(f"{name}, {what}, of the machine's rate", one.flops / one.seconds / rate, "share")
+        yield figure(f"{name}, {what}, peak memory", one.memory, "MiB")
     yield figure(f"{name}, fast over TRL's defaults", defaults.seconds / fast.seconds, "x", GOALS[stage])
     yield figure(f"{name}, fast over TRL without recomputing", best.seconds / fast.seconds, "x")
+    yield figure(f"{name}, memory of TRL's defaults over fast", defaults.memory / fast.memory, "x")
+    yield figure(f"{name}, fast over TRL's defaults, once included", _whole(defaults) / _whole(fast), "x")
     for what, ours, theirs in (
         ("loss", fast.losses, best.losses),
         ("gradient norm", fast.gradient_norms, best.gradient_norms),
@@ -195,6 +209,11 @@ def _figures(stage: Stage, model: Model, steps: int, rate: float) -> Iterator[Fi
         yield figure(f"{name}, largest difference of the {what}", furthest, "", "<= 0.001")
     for what, seconds in fast.once.items():
         yield figure(f"{name}, fast, once: {what}", seconds, "s")
+
+
+def _whole(one: Measured) -> float:
+    """Return the seconds of `STEPS` steps, an epoch of the benchmark's rows, with what is done once."""
+    return STEPS * one.seconds + sum(one.once.values())
 
 
 class _Bench:
@@ -218,6 +237,7 @@ class _Bench:
             student=str(model.make(folder / "student")),
             sft=StageConfig(**shared),
             dpo=DpoConfig(**shared),
+            images=ImageSettings(tiles=model.tiles),
         )
         if stage is Stage.DPO:
             with _quiet():
@@ -225,6 +245,9 @@ class _Bench:
 
     def train(self, variant: str, steps: int) -> Measured:
         """Train a new run of the variant and measure it."""
+        torch.set_num_threads(1)
+        warnings.filterwarnings("ignore", ".*_checkpointing", FutureWarning)
+        before = peak_memory()
         config = replace(self.config, max_steps=steps, path="fast" if variant == FAST else "stock")
         inputs = self._inputs(variant, config)
         clock = _Clock()
@@ -239,6 +262,7 @@ class _Bench:
         rows = inputs.folder.metrics()
         return Measured(
             once,
+            peak_memory() - before,
             clock.seconds(),
             flops,
             [row["loss"] for row in rows],
@@ -305,9 +329,9 @@ class _Clock(TrainerCallback):
 
 
 def _flops(trainer: Any) -> int:
-    batch = next(iter(trainer.get_train_dataloader()))
+    batches, items = trainer.get_batch_samples(iter(trainer.get_train_dataloader()), 1, trainer.args.device)
     with FlopCounterMode(display=False) as counter:
-        trainer.training_step(trainer.model, batch)
+        trainer.training_step(trainer.model, batches[0], items)
     return int(counter.get_total_flops())
 
 

@@ -14,6 +14,11 @@ class Verdict(StrEnum):
     IN_CONTEXT = "in_context"
     OUT_OF_CONTEXT = "out_of_context"
 
+    @property
+    def other(self) -> "Verdict":
+        """The verdict that contradicts this one."""
+        return Verdict.IN_CONTEXT if self is Verdict.OUT_OF_CONTEXT else Verdict.OUT_OF_CONTEXT
+
 
 UNSURE = "unsure"
 
@@ -119,6 +124,14 @@ class Stage(StrEnum):
 
     SFT = "sft"
     DPO = "dpo"
+
+
+class PreferenceOrigin(StrEnum):
+    """Where the rejected rationale of a preference comes from."""
+
+    CONFLICT = "conflict"  # a teacher whose opinion people ruled against
+    WEAKENED = "weakened"  # the stage-1 student, shown a picture under noise
+    INJECTED = "injected"  # the chosen rationale with one fact exchanged
 
 
 class RunStatus(StrEnum):

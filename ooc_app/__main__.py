@@ -24,6 +24,7 @@ from ooc_app.commands import (
     importing,
     keeping,
     people,
+    publishing,
     queueing,
 )
 from ooc_app.commands.terminal import DeskCommand, FolderCommand, UsageError
@@ -35,15 +36,18 @@ from ooc_app.intake.images import ImageRefusedError
 from ooc_app.keeping.whole import KeepingError
 from ooc_app.serving import ServingError
 from training.config import ConfigError
+from training.publishing import PublishingError
 from training.state import RunFolderError
 
 GROUPS = (
-    importing, exporting, figures, queueing, people, distilling, checking, keeping, copying,
+    importing, exporting, figures, queueing, people, distilling, publishing, checking, keeping,
+    copying,
 )  # fmt: skip
 EXPECTED = (
     ConfigError, CopyError, DataFolderError, ExportError, ImageRefusedError, ImportFileError, KeepingError,
-    PersonError, promotion.PromotionError, runner.RunError, RunFolderError, ServingError, SettingsError,
-    snapshot.SnapshotError, UnusableDatabaseError, UsageError, WeakPasswordError, WrongRuleError,
+    PersonError, promotion.PromotionError, PublishingError, runner.RunError, RunFolderError, ServingError,
+    SettingsError, snapshot.SnapshotError, UnusableDatabaseError, UsageError, WeakPasswordError,
+    WrongRuleError,
 )  # fmt: skip
 """Failures whose own message says all a person needs."""
 

@@ -30,6 +30,7 @@ from db.vocabulary import Answer, Role, TeacherKind, Verdict
 from ooc_app import demo_guidelines, promotion, runner, snapshot
 from ooc_app.desk import Desk
 from ooc_app.intake.images import admit
+from training.config import with_negatives
 from training.state import write_whole
 from training.world import WorldCase, build_cases
 
@@ -115,12 +116,24 @@ def fill(
     return len(missing)
 
 
-def run_loop(desk: Desk, *, seed: int, say: Say, max_steps: int = 0) -> dict[str, Any]:
-    """Fill the desk, rule, distil, promote and check once; return the run's report and the check."""
+def run_loop(
+    desk: Desk,
+    *,
+    seed: int,
+    say: Say,
+    max_steps: int = 0,
+    negatives: str | None = None,
+    compare: bool = False,
+) -> dict[str, Any]:
+    """Fill the desk, rule, distil, promote and check once; return the run's report and the check.
+
+    `negatives` is one of `NEGATIVE_SETS`; with `compare`, the report compares all of them.
+    """
     fill(desk, seed=seed, say=say)
     rulings = rule_by_script(desk, desk.settings.budget)
     say("rule", {"rulings": rulings})
     config = snapshot.recipe(desk, "demo", seed=seed, max_steps=max_steps)
+    config = with_negatives(config, negatives, compare=compare)
     run_dir = snapshot.freeze(desk, name=_free_name(desk, f"demo-{seed}"), config=config)
     runner.start(desk, run_dir)
     view = watched(run_dir, say)

@@ -13,22 +13,40 @@ from typing import Any, Final
 import gradio as gr
 
 from db.vocabulary import Role, RunStatus
-from ooc_app import promotion, render, runner, snapshot
+from ooc_app import footprint, promotion, render, runner, snapshot
 from ooc_app.auth import NotAllowedError, Person, require
 from ooc_app.desk import Desk
+from ooc_app.negative_panel import negative_panel, some_negatives
 from ooc_app.run_panel import run_panel, summary_panel
 from ooc_app.runner import RunError
 from ooc_app.snapshot import SnapshotError
-from training.config import PRESETS
+from training.config import DistilConfig, with_negatives
+from training.presets import DEMO, preset_names, preset_of
 
 SECONDS_BETWEEN_LOOKS: Final = 1.0
 RESUMABLE: Final = (RunStatus.WAITING, RunStatus.STOPPED, RunStatus.FAILED)
+NEGATIVE_CHOICES: Final = (
+    ("as the preset says", "preset"),
+    ("none", "none"),
+    ("weakened pictures", "weakened"),
+    ("injected errors", "injected"),
+    ("both", "both"),
+    ("both, and compare", "compare"),
+)
 REFUSALS: Final = (NotAllowedError, RunError, SnapshotError, promotion.PromotionError)
 
 # ---- handlers ----
 
 
-def start(desk: Desk, preset_name: str, max_steps: int) -> str:
+def planned(desk: Desk, preset_name: str, negatives: str = "preset", max_steps: int = 0) -> DistilConfig:
+    """Return the configuration a run would have; `negatives` is a value of `NEGATIVE_CHOICES`."""
+    config = snapshot.recipe(desk, preset_name, max_steps=max_steps)
+    if negatives == "compare":
+        return with_negatives(config, "both", compare=True)
+    return with_negatives(config, None if negatives == "preset" else negatives)
+
+
+def start(desk: Desk, preset_name: str, max_steps: int, negatives: str = "preset") -> str:
     """Freeze a snapshot of the desk as it is now, start a run on it and return the run's name.
 
     `max_steps` caps each stage where it is above 0.
@@ -38,7 +56,7 @@ def start(desk: Desk, preset_name: str, max_steps: int) -> str:
     going = [view.name for view in runner.all_runs(desk) if view.status is RunStatus.RUNNING]
     if going:
         raise RunError(f"The run {going[0]} is still going: wait until it is done, or stop it first.")
-    run_dir = snapshot.freeze(desk, name=None, config=snapshot.recipe(desk, preset_name, max_steps=max_steps))
+    run_dir = snapshot.freeze(desk, name=None, config=planned(desk, preset_name, negatives, max_steps))
     runner.start(desk, run_dir)
     return run_dir.name
 
@@ -62,7 +80,13 @@ def newest_run(desk: Desk) -> str | None:
 
 def default_preset(desk: Desk) -> str:
     """The preset made for the student of the settings."""
-    return next((name for name, one in PRESETS.items() if one.student == desk.settings.student), "demo")
+    return preset_of(desk.settings.student) or DEMO
+
+
+def memory_needed(desk: Desk, preset_name: str) -> str:
+    """Say whether a run by the preset fits into this machine's memory, and what to set if not."""
+    needed = footprint.footprint(snapshot.plan(desk, preset_name), snapshot.preview(desk).cases)
+    return footprint.notice(needed)
 
 
 def _run_dir(desk: Desk, run_name: str) -> Path:
@@ -82,7 +106,9 @@ class Parts:
     summary: gr.HTML
     preset: gr.Dropdown
     max_steps: gr.Number
+    negatives: gr.Dropdown
     begin: gr.Button
+    memory: gr.HTML
     notice: gr.HTML
     run: gr.Dropdown
     stop: gr.Button
@@ -105,7 +131,7 @@ def lay_out(desk: Desk) -> Parts:
         with gr.Row(elem_classes="distil-line"):
             summary = gr.HTML(elem_id="distil-summary", apply_default_css=False, scale=5)
             choice = gr.Dropdown(
-                list(PRESETS),
+                list(preset_names()),
                 value=default_preset(desk),
                 label="preset",
                 elem_id="distil-preset",
@@ -121,9 +147,18 @@ def lay_out(desk: Desk) -> Parts:
                 scale=0,
                 min_width=150,
             )
+            negatives = gr.Dropdown(
+                list(NEGATIVE_CHOICES),
+                value="preset",
+                label="negatives",
+                elem_id="distil-negatives",
+                scale=0,
+                min_width=180,
+            )
             begin = gr.Button(
                 "Start a run", variant="primary", elem_id="distil-start", scale=0, min_width=130
             )
+        memory = gr.HTML(elem_id="distil-memory", apply_default_css=False)
         notice = gr.HTML(elem_id="distil-notice", apply_default_css=False)
         with gr.Row(elem_classes="distil-line"):
             names = [view.name for view in runner.all_runs(desk)]
@@ -138,7 +173,9 @@ def lay_out(desk: Desk) -> Parts:
         summary,
         choice,
         steps,
+        negatives,
         begin,
+        memory,
         notice,
         run,
         stop_button,
@@ -165,21 +202,32 @@ def build_distil(desk: Desk, tab: gr.Tab) -> None:
     parts = lay_out(desk)
     around = [parts.summary, parts.run, *parts.followed]
 
-    def opened(selected: str | None) -> tuple[Any, ...]:
-        return _open(desk, selected)
+    def opened(selected: str | None, preset_name: str, negatives: str) -> tuple[Any, ...]:
+        return _open(desk, selected, planned(desk, preset_name, negatives))
+
+    def summed_up(preset_name: str, negatives: str) -> str:
+        return _summary(desk, planned(desk, preset_name, negatives))
+
+    def needed(preset_name: str) -> str:
+        return memory_needed(desk, preset_name)
 
     def looked(selected: str | None, before: str) -> tuple[Any, ...]:
         return _follow(desk, selected, before)
 
     # Not when the page loads: the summary reads every opinion, and this tab is not the first.
-    tab.select(opened, parts.run, around, **QUIET)
+    plan = [parts.preset, parts.negatives]
+    tab.select(opened, [parts.run, *plan], around, **QUIET)
+    for look in (tab.select, parts.preset.input):
+        look(needed, parts.preset, parts.memory, **QUIET)
+    for choice in plan:
+        choice.input(summed_up, plan, parts.summary, **QUIET)
     for event in (parts.timer.tick, parts.run.input):
         event(looked, [parts.run, parts.drawn], parts.followed, **QUIET)
     for button, deed in _deeds(desk, parts):
-        asked = [parts.run, parts.preset, parts.max_steps]
+        asked = [parts.run, *plan, parts.max_steps]
         said = button.click(lambda: render.notice("One moment ..."), None, parts.notice, **QUIET)
         done = said.then(_guarded(desk, deed), asked, [parts.run, parts.notice], **QUIET)
-        done.then(opened, parts.run, around, **QUIET)
+        done.then(opened, [parts.run, *plan], around, **QUIET)
 
 
 @dataclass(frozen=True)
@@ -188,6 +236,7 @@ class Asked:
 
     run: str | None
     preset: str
+    negatives: str
     max_steps: int
 
     def chosen(self) -> str:
@@ -204,7 +253,7 @@ def _deeds(desk: Desk, parts: Parts) -> list[tuple[gr.Button, Deed]]:
     """What each button does: it returns the run to show and the sentence to say."""
 
     def starts(person: Person, asked: Asked) -> tuple[str | None, str]:
-        name = start(desk, asked.preset, asked.max_steps)
+        name = start(desk, asked.preset, asked.max_steps, asked.negatives)
         return name, f"{name} has started; it goes on when this page is closed."
 
     def stops(person: Person, asked: Asked) -> tuple[str | None, str]:
@@ -230,10 +279,12 @@ def _deeds(desk: Desk, parts: Parts) -> list[tuple[gr.Button, Deed]]:
 def _guarded(desk: Desk, deed: Deed) -> Callable[..., tuple[Any, str]]:
     """Let only an editor do it, and answer a refusal with its sentence."""
 
-    def do(selected: str | None, preset_name: str, max_steps: float, request: gr.Request) -> tuple[Any, str]:
+    def do(
+        selected: str | None, preset_name: str, negatives: str, max_steps: float, request: gr.Request
+    ) -> tuple[Any, str]:
         try:
             person = require(desk, request, Role.EDITOR)
-            name, says = deed(person, Asked(selected, preset_name, int(max_steps or 0)))
+            name, says = deed(person, Asked(selected, preset_name, negatives, int(max_steps or 0)))
         except REFUSALS as refused:
             return gr.skip(), render.notice(str(refused), "warning")
         names = [view.name for view in runner.all_runs(desk)]
@@ -242,18 +293,23 @@ def _guarded(desk: Desk, deed: Deed) -> Callable[..., tuple[Any, str]]:
     return do
 
 
-def _open(desk: Desk, selected: str | None) -> tuple[Any, ...]:
+def _summary(desk: Desk, config: DistilConfig) -> str:
+    learnt = snapshot.preview(desk)
+    return summary_panel(learnt, snapshot.negatives_tried(learnt, config))
+
+
+def _open(desk: Desk, selected: str | None, config: DistilConfig) -> tuple[Any, ...]:
     names = [view.name for view in runner.all_runs(desk)]
     shown = selected if selected in names else newest_run(desk)
-    summary = summary_panel(snapshot.preview(desk))
-    return summary, gr.update(choices=names, value=shown), *_follow(desk, shown, "")
+    return _summary(desk, config), gr.update(choices=names, value=shown), *_follow(desk, shown, "")
 
 
 def _follow(desk: Desk, run_name: str | None, before: str) -> tuple[Any, ...]:
     """The run's panel and what may be done with it; nothing where nothing changed since `before`."""
-    view = runner.view(_run_dir(desk, run_name)) if run_name else None
+    run_dir = _run_dir(desk, run_name) if run_name else None
+    view = runner.view(run_dir) if run_dir else None
     served = promotion.served(desk)
-    after = run_panel(view, served)
+    after = run_panel(view, served) + negative_panel(some_negatives(run_dir) if run_dir else ())
     if after == before:
         return tuple(gr.skip() for _ in range(7))
     status = view.status if view else None

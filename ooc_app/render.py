@@ -9,7 +9,7 @@ from html import escape
 from math import isfinite
 from typing import Any, Final
 
-from training.report import table_rows
+from training.report import ablation_rows, table_rows
 
 VERDICT_WORDS: Final[dict[str, str]] = {
     "in_context": "in context",
@@ -116,9 +116,19 @@ def facts(pairs: Sequence[tuple[str, str]]) -> str:
 
 def report_table(report: dict[str, Any]) -> str:
     """Draw a finished run's report: accuracy of teachers, majority and students, with intervals."""
-    body = "".join(_report_row(name, figures) for name, figures in table_rows(report))
+    return _scores("on held-out cases", table_rows(report))
+
+
+def ablation_table(report: dict[str, Any]) -> str:
+    """Draw what stage 2 with each set of negatives came to; nothing where none was compared."""
+    rows = ablation_rows(report)
+    return _scores("stage 2 learns from", rows, "report compared") if rows else ""
+
+
+def _scores(head: str, rows: Sequence[tuple[str, Mapping[str, object]]], css_class: str = "report") -> str:
+    body = "".join(_report_row(name, figures) for name, figures in rows)
     return (
-        '<table class="report"><thead><tr><th scope="col">on held-out cases</th>'
+        f'<table class="{css_class}"><thead><tr><th scope="col">{escape(head)}</th>'
         '<th scope="col" class="number">accuracy</th><th scope="col">95 % interval</th>'
         '<td class="scale" aria-hidden="true"><span>0.4</span>1.0</td></tr></thead>'
         f"<tbody>{body}</tbody></table>"

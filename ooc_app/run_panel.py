@@ -1,19 +1,34 @@
 """Draw what a run would learn from, and how a run stands: stages, curves, report. Pure functions."""
 
+from collections.abc import Mapping
 from html import escape
 from typing import Final
 
 from db.vocabulary import RunStatus, Stage
 from ooc_app import render
 from ooc_app.charts import curves
+from ooc_app.negative_panel import KIND_WORDS
 from ooc_app.runner import RunView
 from ooc_app.snapshot import SnapshotSummary
+from training.report import collapse_sentence
 
 STAGES: Final = (Stage.SFT.value, Stage.DPO.value, "evaluate")
+"""The bars of a run: its long parts."""
+
+BAR_OF: Final = {
+    "snapshot": STAGES[0], "features": STAGES[0], "negatives": STAGES[1], "reference": STAGES[1],
+    "ablation": STAGES[2], "report": STAGES[2],
+}  # fmt: skip
+"""The bar that shows a part which has none of its own."""
 
 
-def summary_panel(summary: SnapshotSummary) -> str:
-    """Say what a run started now would learn from."""
+def summary_panel(summary: SnapshotSummary, negatives: Mapping[str, int]) -> str:
+    """Say what a run started now would learn from; `negatives` are tried of each kind, not all are kept."""
+    tried = [
+        (f"≤ {render.count(count)}", f"negatives: {KIND_WORDS[kind]}")
+        for kind, count in negatives.items()
+        if count
+    ]
     return render.facts(
         [
             (render.count(summary.training_cases), "training cases"),
@@ -22,6 +37,7 @@ def summary_panel(summary: SnapshotSummary) -> str:
             (render.count(summary.left_out), "left out"),
             (f"{render.count(summary.rulings)} ({render.percent(summary.share)})", "rulings"),
             (render.count(summary.preferences), "preferences"),
+            *tried,
         ]
     )
 
@@ -34,7 +50,7 @@ def run_panel(view: RunView | None, served: str) -> str:
         )
     return (
         f'<div class="run" data-status="{view.status}" data-run="{escape(view.name)}">'
-        f"{_head(view, served)}{_stages(view)}{_why(view)}{_report(view)}{_curves(view)}</div>"
+        f"{_head(view, served)}{_stages(view)}{_why(view)}{_alarms(view)}{_report(view)}{_curves(view)}</div>"
     )
 
 
@@ -54,11 +70,15 @@ def _stages(view: RunView) -> str:
 
 
 def _stage(view: RunView, stage: str) -> str:
-    at = STAGES.index(view.stage) if view.stage in STAGES else 0
-    if STAGES.index(stage) < at:
+    part = view.stage or "snapshot"
+    bar = BAR_OF.get(part, part)
+    if bar in STAGES and STAGES.index(stage) < STAGES.index(bar):
         return render.progress_bar(stage, 1, 1, "done")
-    if stage != view.stage:
+    if stage != bar:
         return render.progress_bar(stage, 0, 1, "waiting")
+    if stage != part:
+        done = f" {render.count(view.step)} of {render.count(view.steps)}" if view.steps else ""
+        return render.progress_bar(stage, view.step, view.steps, f"{part}{done}")
     return render.progress_bar(
         stage, view.step, view.steps, f"step {view.step} of {view.steps}{_loss(view, stage)}"
     )
@@ -75,11 +95,16 @@ def _why(view: RunView) -> str:
     return ""
 
 
+def _alarms(view: RunView) -> str:
+    return "".join(render.notice(said, "warning") for said in view.alarms)
+
+
 def _curves(view: RunView) -> str:
     drawn = (
         curves(view.metrics, Stage.SFT, ["loss"], "sft loss"),
         curves(view.metrics, Stage.DPO, ["loss"], "dpo loss"),
         curves(view.metrics, Stage.DPO, ["chosen", "rejected", "margin"], "dpo rewards"),
+        curves(view.metrics, Stage.DPO, ["logp_chosen", "logp_rejected"], "dpo nats a rationale"),
     )
     return f'<div class="charts">{"".join(drawn)}</div>' if any(drawn) else ""
 
@@ -96,4 +121,8 @@ def _report(view: RunView) -> str:
         ),
         *((render.duration(seconds[stage]), stage) for stage in STAGES[:2] if stage in seconds),
     ]
-    return f'<div class="report-box">{render.report_table(view.report)}{render.facts(spent)}</div>'
+    sentence = collapse_sentence(view.report)
+    return (
+        f'<div class="report-box">{render.report_table(view.report)}{render.facts(spent)}'
+        f"{render.paragraph(sentence) if sentence else ''}{render.ablation_table(view.report)}</div>"
+    )

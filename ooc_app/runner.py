@@ -28,7 +28,7 @@ class RunError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class RunView:
-    """A run as the page shows it; `seconds_left` is of the stage it is in."""
+    """A run as the page shows it; `seconds_left` is of the stage it is in, `alarms` are sentences."""
 
     name: str
     status: RunStatus
@@ -39,6 +39,7 @@ class RunView:
     seconds_left: float | None
     metrics: list[dict[str, Any]] = field(default_factory=list)
     report: dict[str, Any] | None = None
+    alarms: list[str] = field(default_factory=list)
 
 
 def start(desk: Desk, run_dir: Path) -> None:
@@ -100,7 +101,10 @@ def view(run_dir: Path) -> RunView:
         state = replace(state, status=RunStatus.COMPLETE)
     elif state.status is RunStatus.RUNNING and not folder.is_busy():
         state = replace(
-            state, status=RunStatus.FAILED, why="its process was killed; resume goes on from the last save"
+            state,
+            status=RunStatus.FAILED,
+            why="its process was killed, by somebody or by the system where memory ran out;"
+            " resume goes on from the last save",
         )
     metrics = folder.metrics()
     return RunView(
@@ -113,6 +117,7 @@ def view(run_dir: Path) -> RunView:
         seconds_left=_seconds_left(state, metrics),
         metrics=metrics,
         report=report,
+        alarms=[alarm.said for alarm in folder.alarms()],
     )
 
 

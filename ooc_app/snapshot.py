@@ -12,7 +12,7 @@ import re
 import shutil
 from collections import Counter
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,9 @@ from db.vocabulary import Split
 from ooc_app.desk import Desk
 from ooc_app.intake.images import ImageRefusedError, UnknownImageError, shown_copy
 from ooc_app.lessons import Lesson, image_name, pairs, preferred_rationales, read_lessons
-from training.config import DistilConfig, preset, save_config
+from training.config import DistilConfig, save_config
+from training.preferences import made_kinds
+from training.presets import DEMO, Plan, preset_plan
 from training.prompts import PROMPT_VERSION
 from training.records import GoldCase, Preference, Target
 from training.state import RunFolder, write_whole
@@ -44,7 +46,10 @@ class SnapshotError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class SnapshotSummary:
-    """What a run frozen now would learn from. `share` is rulings / training cases, 0 to 1."""
+    """What a run frozen now would learn from.
+
+    `share` is rulings / training cases, 0 to 1. `two_sided` are settled cases that yield a preference.
+    """
 
     cases: int
     training_cases: int
@@ -52,6 +57,7 @@ class SnapshotSummary:
     settled: int
     left_out: int
     preferences: int
+    two_sided: int
     rulings: int
     share: float
     validation_cases: int
@@ -66,6 +72,7 @@ class _Count:
     agreed: int = 0
     settled: int = 0
     preferences: int = 0
+    two_sided: int = 0
     held_out: Counter[Split] = field(default_factory=Counter)
     digest: Any = field(default_factory=hashlib.sha256)
 
@@ -76,6 +83,7 @@ class _Count:
         self.settled += lesson.settled is not None
         self.agreed += lesson.target is not None and lesson.settled is None
         self.preferences += preferences
+        self.two_sided += preferences > 0
         self.held_out[case.view.split] += lesson.gold is not None
 
     def add_kind(self, traits: Traits, cases: int) -> None:
@@ -85,7 +93,9 @@ class _Count:
         self.training_cases += cases
         if traits.settled_as:
             self.settled += cases
-            self.preferences += cases * traits.preferences(traits.settled_as, traits.own_rationales)
+            of_each = traits.preferences(traits.settled_as, traits.own_rationales)
+            self.preferences += cases * of_each
+            self.two_sided += cases * (of_each > 0)
         elif traits.pseudo_label:
             self.agreed += cases
 
@@ -98,6 +108,7 @@ class _Count:
             settled=self.settled,
             left_out=self.training_cases - self.agreed - self.settled,
             preferences=self.preferences,
+            two_sided=self.two_sided,
             rulings=rulings,
             share=round(rulings / self.training_cases, 4) if self.training_cases else 0.0,
             validation_cases=validation,
@@ -105,11 +116,17 @@ class _Count:
         )
 
 
-def recipe(desk: Desk, preset_name: str, **changes: Any) -> DistilConfig:
-    """Return a preset's configuration; the demo's is for whatever student the desk starts from."""
-    if preset_name == "demo":
+def plan(desk: Desk, preset_name: str, **changes: Any) -> Plan:
+    """Return a preset with settings replaced; the demo's is for whatever student the desk starts from."""
+    chosen = preset_plan(preset_name)
+    if preset_name == DEMO:
         changes = {"student": desk.student_to_train(), **changes}
-    return preset(preset_name, **changes)
+    return replace(chosen, config=replace(chosen.config, **changes))
+
+
+def recipe(desk: Desk, preset_name: str, **changes: Any) -> DistilConfig:
+    """Return the settings of `plan`."""
+    return plan(desk, preset_name, **changes).config
 
 
 def preview(desk: Desk) -> SnapshotSummary:
@@ -124,6 +141,13 @@ def preview(desk: Desk) -> SnapshotSummary:
             if traits.has_image:
                 count.add_kind(traits, cases)
     return count.summary(rulings)
+
+
+def negatives_tried(summary: SnapshotSummary, config: DistilConfig) -> dict[str, int]:
+    """Say for how many cases a run would try to make a negative of each kind; a share of them is kept."""
+    return {
+        kind.value: round(config.negatives.share(kind) * summary.two_sided) for kind in made_kinds(config)
+    }
 
 
 def freeze(desk: Desk, *, name: str | None, config: DistilConfig) -> Path:

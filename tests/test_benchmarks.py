@@ -151,3 +151,28 @@ def test_the_benchmark_of_the_desk_runs_and_finds_every_ruling(tmp_path: Path) -
     assert values["page, of these not in the database"] == 0
     assert values["page, cases ruled on too often"] == 0
     assert [path.name for path in (tmp_path / "cache").iterdir()] == ["items"]
+
+
+@pytest.mark.slow
+def test_the_benchmark_of_a_stage_runs_and_both_paths_agree() -> None:
+    command = [sys.executable, "benchmarks/dpo.py", "--only", "tiny student", "--steps", "2", "--json"]
+    done = subprocess.run(command, cwd=PROJECT_DIR, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    figures = {one["what"].removeprefix("tiny student, "): one for one in json.loads(done.stdout)["figures"]}
+    assert figures["largest difference of the loss"]["met"]
+    assert figures["largest difference of the gradient norm"]["met"]
+    assert figures["fast over TRL's defaults"]["value"] > 0
+    assert figures["memory of TRL's defaults over fast"]["value"] > 0
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+def test_the_benchmark_of_the_page_runs(tmp_path: Path) -> None:
+    command = [sys.executable, "benchmarks/adjudicate.py", "--cases", "300", "--rulings", "3", "--json"]
+    done = subprocess.run(
+        [*command, "--cache", str(tmp_path)], cwd=PROJECT_DIR, capture_output=True, text=True, timeout=600
+    )
+    assert done.returncode == 0, done.stderr
+    figures = json.loads(done.stdout)["figures"]
+    assert figures
+    assert all(one["value"] is not None for one in figures)

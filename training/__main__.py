@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from training.config import ConfigError
+from training.faults import reason
 from training.records import RecordError
 from training.state import RunFolder, RunFolderError
 
@@ -29,7 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
     except Exception as error:
         if asked.debug:
             raise
-        print(f"The run failed: {type(error).__name__}: {error}", file=sys.stderr)
+        print(f"The run failed. {reason(error)}", file=sys.stderr)
         logging.getLogger(__name__).debug("traceback", exc_info=True)
     return 1
 

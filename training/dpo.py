@@ -9,47 +9,56 @@ the first step, and what it said is kept beside the checkpoints.
 
 from typing import Any
 
-from datasets import Dataset
 from peft import PeftModel
 from trl import DPOConfig, DPOTrainer
 from trl.trainer.dpo_trainer import DataCollatorForVisionPreference
 
-from db.vocabulary import Stage, Verdict
-from training.base import load_base
+from db.vocabulary import Stage
+from training.base import load_configured
 from training.conversations import answer_turn, question_turn
 from training.families import Family, route
-from training.fast import ROWS_BY_NUMBER, SharedPrefixDpoTrainer, tokenized
+from training.fast import ROWS_BY_NUMBER, SharedPrefixDpoTrainer, numbered, tokenized
 from training.records import Preference
 from training.stage import (
+    PartProgress,
     PictureCollator,
     Progress,
     StageInputs,
     fast_pictures,
-    leave_adapter,
     stage_pictures,
-    train,
     trainer_settings,
 )
+from training.stage_run import StageRun
+from training.watched import RowsInOrder, WatchedDpoTrainer
 
 ANSWERS = ("chosen", "rejected")
 
 
 def build_trainer(inputs: StageInputs, preferences: list[Preference]) -> tuple[DPOTrainer, Progress]:
     """Build TRL's trainer on the stage-1 student."""
-    base, processor = load_base(inputs.config.student, inputs.config.dtype)
+    base, processor = load_configured(inputs.config)
     taken = route(inputs.config, base)
     progress = Progress(inputs, Stage.DPO, taken.why)
     examples = [_example(preference) for preference in preferences]
+    given = {
+        "model": _stage1_student(inputs, base),
+        "processing_class": processor,
+        "callbacks": [progress],
+    }
+    case_ids = [preference.case.id for preference in preferences]
     if taken.family is None:
-        return _stock_trainer(inputs, base, processor, examples, progress), progress
-    return _fast_trainer(inputs, base, processor, examples, progress, taken.family), progress
+        return _stock_trainer(inputs, examples, case_ids, given), progress
+    return _fast_trainer(inputs, examples, case_ids, given, base, taken.family), progress
+
+
+def stage_run(inputs: StageInputs, preferences: list[Preference]) -> StageRun:
+    """Return the stage, to be prepared (its reference asked) and run."""
+    return StageRun(inputs, Stage.DPO, lambda smaller: build_trainer(smaller, preferences))
 
 
 def run(inputs: StageInputs, preferences: list[Preference]) -> None:
     """Train and leave the adapter in `dpo/`. Raises StageStopped where it was asked to stop."""
-    trainer, progress = build_trainer(inputs, preferences)
-    train(trainer, progress, inputs.folder.checkpoints_dir(Stage.DPO))
-    leave_adapter(trainer.model, inputs, Stage.DPO)
+    stage_run(inputs, preferences).run()
 
 
 def _example(preference: Preference) -> dict[str, Any]:
@@ -57,7 +66,7 @@ def _example(preference: Preference) -> dict[str, Any]:
         "images": [preference.case.image],
         "prompt": question_turn(preference.case),
         "chosen": answer_turn(preference.verdict, preference.chosen),
-        "rejected": answer_turn(_other(preference.verdict), preference.rejected),
+        "rejected": answer_turn(preference.rejected_side, preference.rejected),
     }
 
 
@@ -70,45 +79,47 @@ def _settings(inputs: StageInputs) -> dict[str, Any]:
     return {
         **trainer_settings(inputs.config, settings, inputs.folder.checkpoints_dir(Stage.DPO)),
         "beta": settings.beta,
-        "loss_type": ["sigmoid", "sft"],
+        "loss_type": [settings.loss, "sft"],
         "loss_weights": [1.0, settings.sft_weight],
+        "label_smoothing": settings.label_smoothing,
+        "ld_alpha": None if settings.ld_alpha == 1 else settings.ld_alpha,
     }
 
 
 def _stock_trainer(
-    inputs: StageInputs, base: Any, processor: Any, examples: list[dict[str, Any]], progress: Progress
+    inputs: StageInputs, examples: list[dict[str, Any]], case_ids: list[str], given: dict[str, Any]
 ) -> DPOTrainer:
+    processor = given["processing_class"]
     pictures = stage_pictures(inputs, processor, [example["images"][0] for example in examples])
-    return DPOTrainer(
-        model=_stage1_student(inputs, base),
-        processing_class=processor,
-        train_dataset=Dataset.from_list(examples),
-        data_collator=PictureCollator(DataCollatorForVisionPreference(processor), pictures),
-        args=DPOConfig(**_settings(inputs)),
-        callbacks=[progress],
+    collator = PictureCollator(DataCollatorForVisionPreference(processor), pictures)
+    trainer = WatchedDpoTrainer(
+        **given,
+        train_dataset=numbered(examples),
+        data_collator=RowsInOrder(collator, case_ids),
+        args=DPOConfig(**_settings(inputs), **ROWS_BY_NUMBER),
     )
+    trainer.parts = inputs.parts
+    return trainer
 
 
 def _fast_trainer(
     inputs: StageInputs,
-    base: Any,
-    processor: Any,
     examples: list[dict[str, Any]],
-    progress: Progress,
+    case_ids: list[str],
+    given: dict[str, Any],
+    base: Any,
     family: Family,
 ) -> DPOTrainer:
-    pictures = fast_pictures(inputs, base, processor, family)
+    progress = PartProgress(inputs, "reference", len(examples))
+    pictures = fast_pictures(inputs, base, given["processing_class"], family, progress.pause)
     return SharedPrefixDpoTrainer(
-        model=_stage1_student(inputs, base),
+        **given,
         rows=tokenized(examples, ANSWERS, pictures),
+        case_ids=case_ids,
         pictures=pictures,
         family=family,
+        most_tokens=inputs.config.tokens_per_pass,
         reference_path=inputs.folder.checkpoints_dir(Stage.DPO) / "reference.safetensors",
-        processing_class=processor,
+        progress=progress,
         args=DPOConfig(**_settings(inputs), **ROWS_BY_NUMBER),
-        callbacks=[progress],
     )
-
-
-def _other(verdict: Verdict) -> Verdict:
-    return Verdict.IN_CONTEXT if verdict is Verdict.OUT_OF_CONTEXT else Verdict.OUT_OF_CONTEXT

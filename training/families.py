@@ -1,9 +1,10 @@
 """Which vision-language families the fast path feeds, and what it has to know of each.
 
 The fast path puts a picture's features where its image tokens are and calls the language model itself,
-with a mask and positions of its own. Four families take all that the model gets from a picture in one
-place, so that this is exact. Others do not (Qwen3-VL hands features to inner layers too), or could not
-be tried here (Qwen2.5-VL, whose processor needs torchvision); those take TRL's stock path.
+with a mask and positions of its own. What a family gets from a picture is a constant of it, also where
+inner layers take a share (Qwen3-VL) and where positions follow the picture's rows and columns (the Qwens),
+so that this is exact. It is not where a layer mixes neighbours whatever the mask says (LFM2-VL); such a
+family, and any that is not named here, takes TRL's stock path.
 """
 
 import re
@@ -30,9 +31,16 @@ FAMILIES: dict[str, Family] = {
     "idefics3": Family("text_model"),
     "smolvlm": Family("text_model"),
     "llava": Family("language_model"),
+    "llava_onevision": Family("language_model"),
+    "internvl": Family("language_model"),
     "gemma3": Family("language_model", pictures_see_themselves=True),
+    "qwen2_5_vl": Family("language_model"),
+    "qwen3_vl": Family("language_model"),
 }
 """By `model_type`; each is held to TRL's own numbers in tests/training/test_exactness.py."""
+
+MIXING: dict[str, str] = {"lfm2_vl": "short convolutions", "lfm3_vl": "short convolutions"}
+"""Families, by `model_type`, with layers that no mask keeps from carrying one answer into the next."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +57,8 @@ def route(config: DistilConfig, model: Any) -> Route:
     family = FAMILIES.get(kind)
     if config.path == "stock":
         return Route(None, "stock: the configuration asks for it.")
+    if kind in MIXING:
+        return Route(None, f"stock: {kind}'s {MIXING[kind]} would carry one answer into the next.")
     if family is None:
         return Route(None, f"stock: what {kind} takes from a picture is not known to be exact when shared.")
     attention = model.config.get_text_config()._attn_implementation

@@ -9,6 +9,7 @@ TRL logs `num_tokens` as it does elsewhere; a prompt that answers share counts o
 
 import hashlib
 import json
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -25,12 +26,22 @@ from trl.trainer.utils import FusedCausalLMOutput
 
 from training.families import Family
 from training.features import Pictures, as_bytes
-from training.shared_prefix import PADDING, Packed, Row, pack, share_prefixes
+from training.passes import Passes, lay_out
+from training.shared_prefix import Packed, Row, share_prefixes
+from training.watched import RowsInOrder, Watched
 
 Batch = dict[str, Any]
 
+KEEP_EVERY = 30.0
+"""Seconds after which what the reference has said so far is kept; a kill costs no more of it."""
+
 ROWS_BY_NUMBER: dict[str, Any] = {"remove_unused_columns": False}
-"""Settings of a trainer whose rows are numbers that its collator looks up."""
+"""Settings of a trainer whose rows have numbers that TRL does not know, for its collator."""
+
+
+def numbered(examples: Sequence[dict[str, Any]]) -> Dataset:
+    """Return the data set of the stock path: the examples, each with its number as `row`."""
+    return Dataset.from_list([{**example, "row": row} for row, example in enumerate(examples)])
 
 
 def row_numbers(rows: Sequence[Row]) -> Dataset:
@@ -67,19 +78,25 @@ def tokenized(examples: Sequence[dict[str, Any]], answers: Sequence[str], pictur
 
 @dataclass(frozen=True, slots=True)
 class SftCollator:
-    """Packs numbered rows for SFTTrainer: what TRL's fused head takes, with labels already shifted."""
+    """Packs numbered rows for SFTTrainer: what TRL's fused head takes, with labels already shifted.
+
+    `most_tokens` is what the language model may take in at once; TRL counts tokens by `attention_mask`.
+    """
 
     rows: Sequence[Row]
     pictures: Pictures
+    most_tokens: int
 
     def __call__(self, numbers: Sequence[dict[str, int]]) -> Batch:
         """Return a batch that scores the one answer of each row."""
         rows = [self.rows[number["row"]] for number in numbers]
-        packed = pack(rows, [(row, 0) for row in range(len(rows))], padding_id=_padding_id(self.pictures))
+        passes = _passes(rows, [(row, 0) for row in range(len(rows))], self.pictures, self.most_tokens)
+        counted = torch.ones(1, passes.tokens, dtype=torch.long)
         return {
-            **_model_inputs(packed, self.pictures),
-            "attention_mask": (packed.segments != PADDING).long(),
-            "labels": packed.targets,
+            **model_inputs(passes, self.pictures),
+            "input_ids": counted,  # TRL passes it on; what the model reads is in its passes
+            "attention_mask": counted,
+            "labels": passes.targets,
         }
 
 
@@ -93,37 +110,51 @@ class DpoCollator:
 
     rows: Sequence[Row]
     pictures: Pictures
+    most_tokens: int
 
     def __call__(self, numbers: Sequence[dict[str, int]]) -> Batch:
         """Return a batch that scores the chosen and the rejected answer of each row."""
         rows = [self.rows[number["row"]] for number in numbers]
         wanted = [(row, answer) for answer in (0, 1) for row in range(len(rows))]
-        packed = pack(rows, wanted, padding_id=_padding_id(self.pictures))
+        passes = _passes(rows, wanted, self.pictures, self.most_tokens)
         lengths = torch.tensor([len(rows[row].answers[answer]) for row, answer in wanted])[:, None]
         columns = torch.arange(int(lengths.max()) + 1)
         completion = (columns >= 1) & (columns <= lengths)
-        ids = torch.zeros(completion.shape, dtype=torch.long).masked_scatter(completion, packed.targets[0])
+        ids = torch.zeros(completion.shape, dtype=torch.long).masked_scatter(completion, passes.targets[0])
         return {
             "input_ids": ids,
             "completion_mask": completion.long(),
-            "attention_mask": (packed.segments != PADDING).long(),
-            "packed": _model_inputs(packed, self.pictures),
+            "attention_mask": torch.ones(1, passes.tokens, dtype=torch.long),
+            "packed": model_inputs(passes, self.pictures),
             "row": torch.tensor([number["row"] for number in numbers]),
         }
 
 
-def _padding_id(pictures: Pictures) -> int:
-    return int(pictures.processor.tokenizer.pad_token_id)
+def _passes(
+    rows: Sequence[Row], wanted: Sequence[tuple[int, int]], pictures: Pictures, most_tokens: int
+) -> Passes:
+    padding_id = int(pictures.processor.tokenizer.pad_token_id)
+    return lay_out(rows, wanted, padding_id=padding_id, most_tokens=most_tokens)
 
 
-def _model_inputs(packed: Packed, pictures: Pictures) -> Batch:
+def model_inputs(passes: Passes, pictures: Pictures) -> Batch:
+    """Return what a model that shares prefixes takes, and TRL's head on it."""
+    return {
+        "passes": [_pass_inputs(packed, pictures) for packed in passes.packed],
+        "order": passes.order,
+        "are_recomputed": passes.are_recomputed,
+        "shift_labels": passes.targets,
+    }
+
+
+def _pass_inputs(packed: Packed, pictures: Pictures) -> Batch:
     return {
         "input_ids": packed.input_ids,
         "position_ids": packed.position_ids,
         "segments": packed.segments,
         "scored": packed.scored,
         "image_features": torch.cat([pictures.features(name) for name in packed.pictures]),
-        "shift_labels": packed.targets,
+        **pictures.grids(packed.pictures),
     }
 
 
@@ -139,31 +170,38 @@ def _in_two_rows(model: Any, *, packed: Batch, labels: Tensor, **_: Any) -> Fuse
     return FusedCausalLMOutput(loss=scores.loss, label_mask=mask, **laid_out)
 
 
-class SharedPrefixDpoTrainer(DPOTrainer):
+def _counts(batch: Batch) -> Tensor:
+    """Return how many rows, and how many tokens of chosen answers, a batch of `DpoCollator` has."""
+    rows = len(batch["row"])
+    return torch.tensor([rows, int(batch["completion_mask"][:rows].sum())])
+
+
+class SharedPrefixDpoTrainer(Watched, DPOTrainer):
     """TRL's DPOTrainer whose pairs share their prompt and whose reference has spoken beforehand.
 
     `model` is the stage-1 student as a PeftModel, trainable. The reference is that same student: TRL's
     copy of its adapter is asked once about every row, what it says is kept in `reference_path`, and the
-    copy is dropped.
+    copy is dropped. What it has said so far is kept there too, every `KEEP_EVERY` seconds, so that a run
+    that was killed goes on asking where it was. `progress` is called with the rows of each batch.
     """
 
     def __init__(
-        self, *, model: Any, rows: Sequence[Row], pictures: Pictures, family: Family, reference_path: Path,
+        self, *, model: Any, rows: Sequence[Row], case_ids: Sequence[str], pictures: Pictures,
+        family: Family, most_tokens: int, reference_path: Path, progress: Callable[[int], None],
         **given: Any,
     ) -> None:  # fmt: skip
         super().__init__(
             model=model,
             train_dataset=row_numbers(rows),
-            data_collator=DpoCollator(rows, pictures),
+            data_collator=RowsInOrder(DpoCollator(rows, pictures, most_tokens), case_ids),
             **given,
         )
         share_prefixes(model.get_base_model(), family)
         identity = _reference_identity(model, rows, self.ld_alpha)
+        keep = partial(write_reference, reference_path, identity)
         said = read_reference(reference_path, identity)
-        if said is None:
-            said = self._ask_reference(model.eval(), len(rows), pictures.pause)
-            write_reference(reference_path, identity, said)
-        self.references: Tensor = said
+        self.references: Tensor = self._ask_reference(model.eval(), len(rows), said, progress, keep)
+        self.step_counts: Tensor | None = None
         model.delete_adapter("ref")
         self.precompute_ref_logps = True
 
@@ -178,24 +216,60 @@ class SharedPrefixDpoTrainer(DPOTrainer):
         given = {name: values for name, values in inputs.items() if name != "row"}
         given |= {"ref_chosen_logps": chosen, "ref_rejected_logps": rejected}
         stock: Any = super().compute_loss
-        return stock(partial(_in_two_rows, model), given, return_outputs, num_items_in_batch)
+        whole = self.loss_weights
+        self.loss_weights = self._shared_out(inputs)
+        try:
+            return stock(partial(_in_two_rows, model), given, return_outputs, num_items_in_batch)
+        finally:
+            self.loss_weights = whole
 
-    def _ask_reference(self, model: Any, rows: int, pause: Callable[[], None]) -> Tensor:
-        """Return the reference's log-probabilities, (2, rows): of chosen answers, of rejected ones."""
+    def get_batch_samples(self, *given: Any) -> tuple[list[Batch], Any]:
+        """Return the micro-batches of a step, having counted what all processes put into it."""
+        batches, items = super().get_batch_samples(*given)
+        own = torch.stack([_counts(batch) for batch in batches]).sum(0)
+        self.step_counts = self.accelerator.reduce(own.to(self.args.device), "sum").cpu()
+        return batches, items
+
+    def _shared_out(self, inputs: Batch) -> list[float]:
+        """Return the weights of the losses that make the mean over micro-batches the mean over the step.
+
+        TRL takes means over a micro-batch, of rows or, for `sft`, of tokens; the trainer then takes the
+        mean of those. Where micro-batches are not alike, that is another loss than without them.
+        """
+        if self.step_counts is None:
+            return list(self.loss_weights)
+        parts = self.current_gradient_accumulation_steps * self.accelerator.num_processes
+        rows, tokens = (_counts(inputs) * parts / self.step_counts).tolist()
+        named = zip(self.loss_types, self.loss_weights, strict=True)
+        return [weight * (tokens if name == "sft" else rows) for name, weight in named]
+
+    def _ask_reference(
+        self, model: Any, rows: int, said: Tensor | None, progress: Callable[[int], None],
+        keep: Callable[[Tensor], None],
+    ) -> Tensor:  # fmt: skip
+        """Return the reference's log-probabilities, (2, rows): of chosen answers, of rejected ones.
+
+        `said` are those of the first rows, from a process before this one.
+        """
         size = self.args.per_device_train_batch_size
         ask: Any = partial(self.compute_ref_log_probs, partial(_in_two_rows, model))
-        said = []
-        for start in range(0, rows, size):
-            pause()
+        known = torch.empty(2, 0) if said is None else said
+        progress(known.shape[1])
+        kept_at = time.monotonic()
+        for start in range(known.shape[1], rows, size):
             numbers = [{"row": row} for row in range(start, min(start + size, rows))]
+            progress(len(numbers))
             batch = self._prepare_inputs(self.data_collator(numbers))
             del batch["row"]
-            said.append(torch.stack(ask(batch)).cpu())
-        return torch.cat(said, dim=1)
+            known = torch.cat([known, torch.stack(ask(batch)).cpu()], dim=1)
+            if time.monotonic() - kept_at > KEEP_EVERY or known.shape[1] == rows:
+                keep(known)
+                kept_at = time.monotonic()
+        return known
 
 
 def read_reference(path: Path, identity: str) -> Tensor | None:
-    """Return what the reference said, (2, rows); None where no whole file of that identity is there."""
+    """Return what the reference said of the first rows, (2, n); None where no whole file of it is there."""
     try:
         with safe_open(path, framework="pt") as file:
             if (file.metadata() or {}).get("identity") != identity:

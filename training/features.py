@@ -2,8 +2,9 @@
 
 Vision tower and connector are frozen, so their output is a constant of the picture. It is kept in the
 dtype of the model, so nothing is lost, one memory-mapped file per picture in the run folder, and both
-stages read it. A file's name is the hash of everything its content depends on: the model's
-configuration, the weights outside the language model, the processor's settings and the picture.
+stages read it; what inner layers take besides (Qwen3-VL) stands beside it, row by row. A file's name is the
+hash of everything its content depends on: the model's configuration, the weights outside the language
+model, the processor's settings and the picture.
 """
 
 import hashlib
@@ -17,7 +18,9 @@ import torch
 from torch import Tensor
 
 from training.families import Family
+from training.faults import in_halves
 from training.pictures import load_picture, longest_edge
+from training.student import TOKEN_INPUTS
 
 BATCH = 16
 """Pictures that go through the vision tower at a time; enough to keep it busy, small beside a batch."""
@@ -25,7 +28,10 @@ BATCH = 16
 
 @dataclass(frozen=True, slots=True)
 class EncodedPrompt:
-    """A prompt as its processor gives it: token ids, and the picture's tensors by name, first axis 1."""
+    """A prompt as its processor gives it: token ids, and by name the tensors that are the picture's.
+
+    Their first axis is what pictures are joined along: pictures, tiles of one, or patches of one.
+    """
 
     ids: tuple[int, ...]
     pixels: dict[str, Tensor]
@@ -33,11 +39,15 @@ class EncodedPrompt:
 
 @dataclass(frozen=True, slots=True)
 class _Prepared:
-    """Under which key a picture's features are, how many, and a prompt to encode it with anew."""
+    """Under which key a picture's features are, how many, and a prompt to encode it with anew.
+
+    `grid`, (1, 3), are its times, rows and columns in patches, where the processor says them.
+    """
 
     key: str
     prompt: str
     tokens: int
+    grid: Tensor | None
 
 
 class FeatureStore:
@@ -96,7 +106,7 @@ class Pictures:
         self.image_token_id: int = model.config.image_token_id
         self.edge = longest_edge(processor)
         self.identity = _identity(model, family, processor, self.edge)
-        width = model.get_input_embeddings().embedding_dim
+        width = model.get_input_embeddings().embedding_dim * (1 + _inner_layers_fed(model))
         self.store = FeatureStore(folder, width=width, dtype=model.dtype, budget=budget)
         self.prepared: dict[str, _Prepared] = {}
 
@@ -106,7 +116,7 @@ class Pictures:
         encoded = self.processor(
             images=[[picture]], text=[prompt], return_tensors="pt", add_special_tokens=False
         )
-        pixels = {key: encoded[key] for key in ("pixel_values", "pixel_attention_mask") if key in encoded}
+        pixels = {name: values for name, values in encoded.items() if name not in TOKEN_INPUTS}
         return EncodedPrompt(tuple(encoded["input_ids"][0].tolist()), pixels)
 
     def prepare(self, asked: Iterable[tuple[str, str]]) -> dict[tuple[str, str], tuple[int, ...]]:
@@ -124,7 +134,7 @@ class Pictures:
             if name in self.prepared:
                 continue
             key, tokens = self._key(name), encoded.ids.count(self.image_token_id)
-            self.prepared[name] = _Prepared(key, prompt, tokens)
+            self.prepared[name] = _Prepared(key, prompt, tokens, encoded.pixels.get("image_grid_thw"))
             if key in waiting or self.store.get(key, tokens) is not None:
                 continue
             if waiting and (len(waiting) == BATCH or not _alike(encoded, next(iter(waiting.values())))):
@@ -134,10 +144,18 @@ class Pictures:
         return ids
 
     def features(self, name: str) -> Tensor:
-        """Return a prepared picture's features, (image tokens, width), from its file or the vision tower."""
+        """Return a prepared picture's features, (image tokens, width), from its file or the vision tower.
+
+        The width is the language model's, times one more than the inner layers that take a share.
+        """
         prepared = self.prepared[name]
         kept = self.store.get(prepared.key, prepared.tokens)
         return kept if kept is not None else self.compute([self.encode(name, prepared.prompt)])[0]
+
+    def grids(self, names: Sequence[str]) -> dict[str, Tensor]:
+        """Return prepared pictures' grids, (names, 3), as the model takes them; nothing where it has none."""
+        found = [grid for name in names if (grid := self.prepared[name].grid) is not None]
+        return {"image_grid_thw": torch.cat(found)} if found else {}
 
     @torch.no_grad()
     def compute(self, encoded: Sequence[EncodedPrompt]) -> list[Tensor]:
@@ -148,15 +166,17 @@ class Pictures:
         }
         was_training = self.model.training
         self.model.eval()
-        given = self.model.get_image_features(**together).pooler_output
+        given = self.model.get_image_features(**together)
         self.model.train(was_training)
-        for one, features in zip(encoded, given, strict=True):
-            if len(features) != one.ids.count(self.image_token_id):
-                raise ValueError(
-                    f"A picture has {len(features)} features and {one.ids.count(self.image_token_id)} image "
-                    "tokens in its prompt; train on the stock path."
-                )
-        return list(given)
+        layers = [given.pooler_output, *(getattr(given, "deepstack_features", None) or [])]
+        rows = torch.cat([_rows(layer) for layer in layers], dim=-1)
+        counts = [one.ids.count(self.image_token_id) for one in encoded]
+        if len(rows) != sum(counts):
+            raise ValueError(
+                f"{len(encoded)} pictures have {len(rows)} features and {sum(counts)} image tokens in their "
+                "prompts; train on the stock path."
+            )
+        return list(rows.split(counts))
 
     def _keep(self, waiting: dict[str, EncodedPrompt]) -> None:
         """Compute and keep the features of what waits and has room, and empty it."""
@@ -167,7 +187,7 @@ class Pictures:
             if room >= 0:
                 fitting[key] = encoded
         if fitting:
-            for key, features in zip(fitting, self.compute(list(fitting.values())), strict=True):
+            for key, features in zip(fitting, in_halves(self.compute, list(fitting.values())), strict=True):
                 self.store.put(key, features)
         waiting.clear()
 
@@ -180,6 +200,16 @@ class Pictures:
 def as_bytes(values: Tensor) -> bytes:
     """Return a tensor's content, row after row, in its own dtype."""
     return values.detach().cpu().flatten().view(torch.uint8).numpy().tobytes()
+
+
+def _rows(features: Tensor | Sequence[Tensor]) -> Tensor:
+    """Return features of pictures, however they are nested, one image token a row."""
+    return torch.cat([one.reshape(-1, one.shape[-1]) for one in features])
+
+
+def _inner_layers_fed(model: Any) -> int:
+    """Return how many layers of the language model take features of a picture besides its input."""
+    return len(getattr(model.config.vision_config, "deepstack_visual_indexes", ()))
 
 
 def _alike(one: EncodedPrompt, other: EncodedPrompt) -> bool:

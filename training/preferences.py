@@ -5,15 +5,19 @@ one that did not, so a case with m right and k wrong opinions yields m * k prefe
 case keeps cases with many teachers from outweighing the rest. An annotator's own rationale comes
 first among the chosen. An `unsure` opinion takes no side.
 
-The loss these feed is eq. 7 of Rafailov et al. 2023 (arXiv 2305.18290); it is TRL's, not ours.
+The loss these feed is eq. 7 of Rafailov et al. 2023 (arXiv 2305.18290); it is TRL's, not ours. Negatives
+(`training.negatives`) are preferences, too, whose rejected rationale no teacher wrote.
 """
 
 import random
-from collections.abc import Iterable
+import zlib
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
-from db.vocabulary import PREFERENCES_PER_CASE, Answer, Verdict
-from training.records import CaseInput, Preference, Target
+from db.vocabulary import PREFERENCES_PER_CASE, Answer, PreferenceOrigin, Verdict
+from training.config import NEGATIVES, DistilConfig
+from training.records import CaseInput, Preference, Target, read_records
 
 
 class OneSidedCaseError(ValueError):
@@ -91,3 +95,23 @@ def agreed_target(case: CaseInput, opinions: tuple[Opinion, ...], rng: random.Ra
     """Return the stage-1 target of a case on which all teachers agree: one teacher's rationale."""
     said = rng.choice(opinions)
     return Target(case, Verdict(said.verdict), said.rationale, "agreed")
+
+
+def made_kinds(config: DistilConfig) -> tuple[PreferenceOrigin, ...]:
+    """Return the kinds of negatives a run makes: those it learns from, and all where it compares them."""
+    return NEGATIVES if config.ablation else config.negatives.kinds
+
+
+def is_tried(case_id: str, kind: PreferenceOrigin, config: DistilConfig) -> bool:
+    """Say whether a negative of a kind is tried for a case; it does not depend on other cases."""
+    drawn = zlib.crc32(f"{config.seed}/{kind.value}/{case_id}".encode()) / 2**32
+    return kind in made_kinds(config) and drawn < config.negatives.share(kind)
+
+
+def stage2_preferences(run_dir: Path, kinds: Collection[PreferenceOrigin]) -> list[Preference]:
+    """Return what stage 2 learns from: the run's frozen preferences, then its negatives of these kinds."""
+    frozen = read_records(run_dir / "preferences.jsonl", Preference)
+    if not kinds or not frozen:
+        return frozen
+    made = read_records(run_dir / "negatives.jsonl", Preference)
+    return frozen + [one for one in made if one.origin in kinds]

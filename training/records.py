@@ -1,12 +1,12 @@
 """The records that go into a run folder and come out of it: one JSON object a line."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
-from db.vocabulary import Answer, Verdict
+from db.vocabulary import Answer, PreferenceOrigin, Verdict
 from training.prompts import Evidence
 
 
@@ -57,27 +57,57 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
-class Preference:
-    """A line of `preferences.jsonl`: of two answers to one case, the one people side with.
+class Provenance:
+    """How a negative was made, and why it was kept.
 
-    `chosen` carries the human verdict, `rejected` the other one.
+    `noise_step` is that of the picture the student saw, 0 to 999. `element`, `replaced` and
+    `replacement` say what was exchanged, and by what. Log-probabilities are the stage-1 student's on the
+    clean picture, in nats, the mean over an answer's tokens.
+    """
+
+    made_by: str
+    kept_because: str
+    logp_chosen: float
+    logp_rejected: float
+    noise_step: int | None = None
+    element: str | None = None
+    replaced: str | None = None
+    replacement: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Preference:
+    """A line of `preferences.jsonl` or `negatives.jsonl`: of two answers to one case, the better one.
+
+    `chosen` carries the human verdict, and `rejected` carries `rejected_verdict`; None, as in every
+    preference between teachers, is the other verdict. Only negatives have a `provenance`.
     """
 
     case: CaseInput
     verdict: Verdict
     chosen: str
     rejected: str
-    origin: str = "conflict"
+    origin: PreferenceOrigin = PreferenceOrigin.CONFLICT
+    rejected_verdict: Verdict | None = None
+    provenance: Provenance | None = None
+
+    @property
+    def rejected_side(self) -> Verdict:
+        """The verdict that the rejected rationale is said for."""
+        return self.rejected_verdict or self.verdict.other
 
     @classmethod
     def parse(cls, values: dict[str, Any]) -> Self:
-        """Build from JSON values."""
+        """Build from JSON values; what older versions wrote has no more than the first five."""
+        side, made = values.get("rejected_verdict"), values.get("provenance")
         return cls(
             CaseInput.parse(values["case"]),
             Verdict(values["verdict"]),
             values["chosen"],
             values["rejected"],
-            values["origin"],
+            PreferenceOrigin(values["origin"]),
+            Verdict(side) if side else None,
+            Provenance(**made) if made else None,
         )
 
 
@@ -111,11 +141,14 @@ def write_records(path: Path, records: Iterable[Target | Preference | GoldCase])
 
 def read_records(path: Path, kind: type[R]) -> list[R]:
     """Read what `write_records` wrote. Raises RecordError naming the first bad line."""
-    records = []
+    return list(parsed_lines(path, kind))
+
+
+def parsed_lines(path: Path, kind: type[R]) -> Iterator[R]:
+    """Yield what `write_records` wrote, line by line. Raises RecordError at the first bad line."""
     with path.open(encoding="utf-8") as file:
         for number, line in enumerate(file, 1):
             try:
-                records.append(kind.parse(json.loads(line)))
+                yield kind.parse(json.loads(line))
             except (ValueError, KeyError, TypeError, AttributeError) as error:
                 raise RecordError(f"{path.name}, line {number}: {error}.") from error
-    return records

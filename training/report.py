@@ -1,6 +1,11 @@
 """A run's report as text."""
 
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
+
+from training.alarms import ROWS as LOGGED_STEPS, fall_of_chosen
 
 ROWS = (
     ("majority", "majority of the teachers"),
@@ -8,6 +13,12 @@ ROWS = (
     ("stage1", "student, stage 1"),
     ("stage2", "student, stage 2"),
 )
+ABLATION_LABELS = {
+    "none": "teachers' preferences only",
+    "weakened": "+ weakened pictures",
+    "injected": "+ injected errors",
+    "both": "+ both",
+}
 
 
 def table_rows(made: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
@@ -16,8 +27,42 @@ def table_rows(made: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
     return teachers + [(label, made[key]) for key, label in ROWS if made.get(key)]
 
 
+def ablation_results(run_dir: Path) -> dict[str, Any]:
+    """Read what came of each variant that is trained and judged, by name."""
+    paths = {name: run_dir / "ablation" / f"{name}.json" for name in ABLATION_LABELS}
+    return {
+        name: json.loads(path.read_text(encoding="utf-8")) for name, path in paths.items() if path.exists()
+    }
+
+
+def ablation_rows(made: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """Return what came of stage 2 with each set of negatives, by the name it is shown under."""
+    variants = made.get("ablation") or {}
+    return [(label, variants[key]) for key, label in ABLATION_LABELS.items() if key in variants]
+
+
+def first_and_last(rows: Sequence[Mapping[str, Any]], name: str) -> list[float] | None:
+    """Return a figure's means over the first and the last logged steps; None where it was not logged."""
+    said = [float(row[name]) for row in rows if name in row]
+    if not said:
+        return None
+    ends = (said[:LOGGED_STEPS], said[-LOGGED_STEPS:])
+    return [round(sum(end) / len(end), 4) for end in ends]
+
+
+def training_figures(metrics: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return how stage 2 went: margin and chosen log-probability at first and at last, and a collapse."""
+    rows = [row for row in metrics if row["stage"] == "dpo"]
+    fallen = fall_of_chosen(rows)
+    return {
+        "margin": first_and_last(rows, "margin"),
+        "logp_chosen": first_and_last(rows, "logp_chosen"),
+        "chosen_collapsed": fallen is not None,
+    }
+
+
 def as_markdown(made: dict[str, Any]) -> str:
-    """Write the report of a run: one table and what it cost."""
+    """Write the report of a run: what was scored, what it cost, how stage 2 went, what negatives bring."""
     lines = [f"# Run {made['run']}", ""]
     lines += [
         "| | accuracy | 95 % interval | in context | out of context |",
@@ -37,7 +82,64 @@ def as_markdown(made: dict[str, Any]) -> str:
             f"Temperature {fit['temperature']:.2f}, fitted on validation; calibration error {fit['ece']:.3f},"
             f" Brier score {fit['brier']:.3f}."
         )
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, *_stage2(made), *_negatives(made), *_ablation(made)]) + "\n"
+
+
+def collapse_sentence(made: dict[str, Any]) -> str:
+    """Say what became of the chosen rationales' log-probability; nothing where stage 2 logged none."""
+    figures = made.get("stage2_training") or {}
+    if not figures.get("logp_chosen"):
+        return ""
+    began, now = figures["logp_chosen"]
+    went = f"The log-probability of the chosen rationales went from {began:.1f} to {now:.1f} nats"
+    if figures["chosen_collapsed"]:
+        return f"{went}: it collapsed, so the student unlearns them too."
+    return f"{went}: it did not collapse."
+
+
+def _stage2(made: dict[str, Any]) -> list[str]:
+    figures = made.get("stage2_training") or {}
+    if not figures.get("margin"):
+        return []
+    began, now = figures["margin"]
+    plots = [f"![{name.removesuffix('.svg').replace('_', ' ')}]({name})" for name in made.get("plots", [])]
+    said = f"The reward margin went from {began:.2f} to {now:.2f}. {collapse_sentence(made)}"
+    return ["", "## Stage 2", "", said, "", *plots]
+
+
+def _negatives(made: dict[str, Any]) -> list[str]:
+    counts = made.get("negatives") or {}
+    if not counts:
+        return []
+    return ["", "## Negatives", "", *(f"- {what}: {count}" for what, count in sorted(counts.items()))]
+
+
+def _ablation(made: dict[str, Any]) -> list[str]:
+    rows = ablation_rows(made)
+    if not rows:
+        return []
+    return [
+        "",
+        "## Ablation",
+        "",
+        "Stage 2 from the same stage 1 with the same settings, on the same held-out cases. More preferences"
+        " are more steps, and margin and log-probability are over each set's own preferences.",
+        "",
+        "| stage 2 learns from | preferences | steps | accuracy | 95 % interval | margin | chosen, nats |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+        *(_ablation_row(label, result) for label, result in rows),
+    ]
+
+
+def _ablation_row(label: str, result: dict[str, Any]) -> str:
+    low, high = result["interval"]
+    cells = [f"{result['preferences']}", f"{result['steps']}", f"{result['accuracy']:.3f}"]
+    cells += [f"{low:.3f} to {high:.3f}", _last(result["margin"], 2), _last(result["logp_chosen"], 1)]
+    return f"| {label} | {' | '.join(cells)} |"
+
+
+def _last(ends: list[float] | None, decimals: int) -> str:
+    return "none" if ends is None else f"{ends[1]:.{decimals}f}"
 
 
 def _row(label: str, scored: dict[str, Any]) -> str:

@@ -6,34 +6,34 @@ on packed batches: cached features, one row per prompt, and the LM head on answe
 
 from typing import Any
 
-from datasets import Dataset
 from peft import LoraConfig
 from transformers import set_seed
 from trl import SFTConfig, SFTTrainer
 from trl.trainer.sft_trainer import DataCollatorForVisionLanguageModeling
 
 from db.vocabulary import Stage
-from training.base import load_base
+from training.base import load_configured
 from training.conversations import answer_turn, question_turn
 from training.families import Family, route
-from training.fast import ROWS_BY_NUMBER, SftCollator, row_numbers, tokenized
+from training.fast import ROWS_BY_NUMBER, SftCollator, numbered, row_numbers, tokenized
 from training.records import Target
 from training.shared_prefix import share_prefixes
 from training.stage import (
+    PartProgress,
     PictureCollator,
     Progress,
     StageInputs,
     fast_pictures,
-    leave_adapter,
     stage_pictures,
-    train,
     trainer_settings,
 )
+from training.stage_run import StageRun
+from training.watched import RowsInOrder, WatchedSftTrainer
 
 
 def build_trainer(inputs: StageInputs, targets: list[Target]) -> tuple[SFTTrainer, Progress]:
     """Build TRL's trainer on the untouched student with a fresh adapter, drawn with the run's seed."""
-    model, processor = load_base(inputs.config.student, inputs.config.dtype)
+    model, processor = load_configured(inputs.config)
     taken = route(inputs.config, model)
     progress = Progress(inputs, Stage.SFT, taken.why)
     lora = inputs.config.lora
@@ -46,17 +46,21 @@ def build_trainer(inputs: StageInputs, targets: list[Target]) -> tuple[SFTTraine
         ),
         "callbacks": [progress],
     }
+    case_ids = [target.case.id for target in targets]
     set_seed(inputs.config.seed)  # PEFT draws the adapter before TRL seeds anything
     if taken.family is None:
-        return _stock_trainer(inputs, examples, given), progress
-    return _fast_trainer(inputs, examples, given, taken.family), progress
+        return _stock_trainer(inputs, examples, case_ids, given), progress
+    return _fast_trainer(inputs, examples, case_ids, given, taken.family), progress
+
+
+def stage_run(inputs: StageInputs, targets: list[Target]) -> StageRun:
+    """Return the stage, to be prepared (its features computed) and run."""
+    return StageRun(inputs, Stage.SFT, lambda smaller: build_trainer(smaller, targets))
 
 
 def run(inputs: StageInputs, targets: list[Target]) -> None:
     """Train and leave the adapter in `sft/`. Raises StageStopped where it was asked to stop."""
-    trainer, progress = build_trainer(inputs, targets)
-    train(trainer, progress, inputs.folder.checkpoints_dir(Stage.SFT))
-    leave_adapter(trainer.model, inputs, Stage.SFT)
+    stage_run(inputs, targets).run()
 
 
 def _example(target: Target) -> dict[str, Any]:
@@ -71,28 +75,35 @@ def _settings(inputs: StageInputs) -> dict[str, Any]:
     return trainer_settings(inputs.config, inputs.config.sft, inputs.folder.checkpoints_dir(Stage.SFT))
 
 
-def _stock_trainer(inputs: StageInputs, examples: list[dict[str, Any]], given: dict[str, Any]) -> SFTTrainer:
+def _stock_trainer(
+    inputs: StageInputs, examples: list[dict[str, Any]], case_ids: list[str], given: dict[str, Any]
+) -> SFTTrainer:
     processor = given["processing_class"]
     pictures = stage_pictures(inputs, processor, [example["images"][0] for example in examples])
     collator = DataCollatorForVisionLanguageModeling(processor, completion_only_loss=True)
-    return SFTTrainer(
+    return WatchedSftTrainer(
         **given,
-        train_dataset=Dataset.from_list(examples),
-        data_collator=PictureCollator(collator, pictures),
-        args=SFTConfig(**_settings(inputs)),
+        train_dataset=numbered(examples),
+        data_collator=RowsInOrder(PictureCollator(collator, pictures), case_ids),
+        args=SFTConfig(**_settings(inputs), **ROWS_BY_NUMBER),
     )
 
 
 def _fast_trainer(
-    inputs: StageInputs, examples: list[dict[str, Any]], given: dict[str, Any], family: Family
+    inputs: StageInputs,
+    examples: list[dict[str, Any]],
+    case_ids: list[str],
+    given: dict[str, Any],
+    family: Family,
 ) -> SFTTrainer:
     model = given["model"]
-    pictures = fast_pictures(inputs, model, given["processing_class"], family)
+    progress = PartProgress(inputs, "features", len(examples))
+    pictures = fast_pictures(inputs, model, given["processing_class"], family, progress)
     rows = tokenized(examples, ["completion"], pictures)
-    trainer = SFTTrainer(
+    trainer = WatchedSftTrainer(
         **given,
         train_dataset=row_numbers(rows),
-        data_collator=SftCollator(rows, pictures),
+        data_collator=RowsInOrder(SftCollator(rows, pictures, inputs.config.tokens_per_pass), case_ids),
         args=SFTConfig(**_settings(inputs), **ROWS_BY_NUMBER, dataset_kwargs={"skip_prepare_dataset": True}),
     )
     share_prefixes(model, family)  # after TRL has given it its head

@@ -10,12 +10,15 @@ Exact and old: prefix sharing for preference tuning is arXiv 2410.20305. TRL's f
 """
 
 import types
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 from transformers.modeling_outputs import BaseModelOutputWithPast
 
 from training.families import Family
@@ -131,16 +134,23 @@ def visible(segments: Tensor) -> Tensor:
 def share_prefixes(model: Any, family: Family) -> None:
     """Teach a model with TRL's fused head to take a packed batch.
 
-    Called with `segments`, the model without its head returns the hidden states of the `scored`
-    positions, (1, N, width), instead of all of them; called without, it is what it was.
+    Called with `passes`, packed batches by the names of `_packed_forward`, the model without its head
+    returns the hidden states of the positions they score, (1, N, width), in the `order` asked for; called
+    without, it is what it was. Passes that `are_recomputed` keep no activations for the backward pass.
     """
     inner = model.base_model
     untouched = inner.forward
 
-    def forward(self: Any, *args: Any, segments: Tensor | None = None, **kwargs: Any) -> Any:
-        if segments is None:
+    def forward(
+        self: Any, *args: Any, passes: Sequence[dict[str, Tensor]] | None = None, **kwargs: Any
+    ) -> Any:
+        if passes is None:
             return untouched(*args, **kwargs)
-        return _packed_forward(self, family, segments, **kwargs)
+        run = partial(_packed_forward, self, family)
+        if kwargs["are_recomputed"]:
+            run = partial(checkpoint, run, use_reentrant=False)
+        scored = torch.cat([run(**one) for one in passes])
+        return BaseModelOutputWithPast(last_hidden_state=scored[kwargs["order"]][None])
 
     inner.forward = types.MethodType(forward, inner)
 
@@ -148,18 +158,27 @@ def share_prefixes(model: Any, family: Family) -> None:
 def _packed_forward(
     inner: Any,
     family: Family,
-    segments: Tensor,
     *,
     input_ids: Tensor,
     position_ids: Tensor,
+    segments: Tensor,
     scored: Tensor,
     image_features: Tensor,
-    **_: Any,
-) -> BaseModelOutputWithPast:
-    """Run the language model on a packed batch whose pictures are `image_features`, (image tokens, width)."""
+    image_grid_thw: Tensor | None = None,
+) -> Tensor:
+    """Run the language model on a packed batch whose pictures are `image_features`.
+
+    These are (image tokens, k * width): what stands where image tokens are, and what the outputs of the
+    first k - 1 layers get there besides. Grids are (B, 3), in patches, where positions are spatial. Returns
+    the hidden states of the N scored positions, (N, width).
+    """
     is_image = input_ids == inner.config.image_token_id
     embeddings = inner.get_input_embeddings()(input_ids.masked_fill(is_image, 0))
-    embeddings = embeddings.masked_scatter(is_image[..., None], image_features.to(embeddings.dtype))
+    first, *deeper = image_features.to(embeddings.dtype).split(embeddings.shape[-1], dim=-1)
+    embeddings = embeddings.masked_scatter(is_image[..., None], first)
+    given = {"visual_pos_masks": is_image, "deepstack_visual_embeds": deeper} if deeper else {}
+    if image_grid_thw is not None:
+        position_ids = _spatial_positions(inner, input_ids, segments, position_ids, image_grid_thw)
     sees = visible(segments)
     mask: Tensor | dict[str, Tensor]
     if family.pictures_see_themselves:
@@ -172,10 +191,52 @@ def _packed_forward(
         }
     else:
         mask = _bias(sees, embeddings.dtype)
-    hidden = getattr(inner, family.language_model)(
-        inputs_embeds=embeddings, attention_mask=mask, position_ids=position_ids, use_cache=False
-    ).last_hidden_state
-    return BaseModelOutputWithPast(last_hidden_state=hidden.flatten(0, 1)[scored][None])
+    language_model = getattr(inner, family.language_model)
+    with _last_mlp_on(language_model, scored.unique()):
+        hidden: Tensor = language_model(
+            inputs_embeds=embeddings,
+            attention_mask=mask,
+            position_ids=position_ids,
+            use_cache=False,
+            **given,
+        ).last_hidden_state
+    return hidden.flatten(0, 1)[scored]
+
+
+def _spatial_positions(
+    inner: Any, input_ids: Tensor, segments: Tensor, position_ids: Tensor, grids: Tensor
+) -> Tensor:
+    """Return times, rows and columns, (3, B, L): the model's own of a prompt, and on from the largest.
+
+    M-RoPE, Qwen2-VL, arXiv 2409.12191, section 2.1.
+    """
+    in_prompt = segments == PROMPT
+    kinds = (input_ids == inner.config.image_token_id).int()
+    found: Tensor = inner.get_rope_index(
+        input_ids, mm_token_type_ids=kinds, image_grid_thw=grids, attention_mask=in_prompt.long()
+    )[0]
+    behind = position_ids - in_prompt.sum(1, keepdim=True) + found.amax((0, 2))[:, None] + 1
+    return torch.where(in_prompt, found, behind)
+
+
+@contextmanager
+def _last_mlp_on(language_model: Any, positions: Tensor) -> Iterator[None]:
+    """Let the last layer's MLP compute these of the B * L positions alone; nobody reads the others.
+
+    It is the one part of the last layer that no other position needs; attention takes keys from all.
+    """
+    mlp = language_model.layers[-1].mlp
+    whole = mlp.forward
+
+    def forward(hidden: Tensor) -> Tensor:
+        flat = hidden.flatten(0, 1)
+        return torch.zeros_like(flat).index_copy(0, positions, whole(flat[positions])).view_as(hidden)
+
+    mlp.forward = forward
+    try:
+        yield
+    finally:
+        mlp.forward = whole
 
 
 def _bias(sees: Tensor, dtype: torch.dtype) -> Tensor:

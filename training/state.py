@@ -1,14 +1,16 @@
 """The run folder: where its files are, what state it is in, and who may work in it.
 
 Torch-free, so that the page can watch a run without loading a trainer. `state.json` is replaced
-whole, `metrics.jsonl` is appended to, `report.json` is written last: it exists exactly when the run
-is complete.
+whole, `metrics.jsonl` and `alarms.jsonl` are appended to, `report.json` is written last: it exists
+exactly when the run is complete.
 """
 
 import fcntl
 import json
 import os
+import shutil
 import time
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -17,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from db.vocabulary import RunStatus, Stage
+from training.alarms import Alarm, AlarmKind
 
 LOCK_ATTEMPTS = 20
 
@@ -27,9 +30,12 @@ class RunFolderError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class RunState:
-    """What `state.json` says. `step` counts optimizer steps of the stage; `why` is set when it ended.
+    """What `state.json` says.
 
-    `path` is a sentence: whether the stage trains on the fast path or on the stock one, and why.
+    `stage` is the part of the run it is in, by name. In `sft` and `dpo`, `step` counts optimizer steps; in
+    the other parts, what there is to do: pictures, preferences, cases. `why` is set when it ended. `path` is
+    a sentence: whether the stage trains on the fast path or on the stock one, and why. `alarm` is the
+    newest of `alarms.jsonl`, as a sentence.
     """
 
     status: RunStatus
@@ -40,6 +46,7 @@ class RunState:
     why: str | None = None
     updated_at: str = ""
     path: str | None = None
+    alarm: str | None = None
 
 
 class RunFolder:
@@ -51,6 +58,7 @@ class RunFolder:
         self.snapshot_path = path / "snapshot.json"
         self.state_path = path / "state.json"
         self.metrics_path = path / "metrics.jsonl"
+        self.alarms_path = path / "alarms.jsonl"
         self.report_path = path / "report.json"
         self.features_dir = path / "features"
         self.lock_path = path / "lock"
@@ -58,6 +66,10 @@ class RunFolder:
     def adapter_dir(self, stage: Stage) -> Path:
         """Where the adapter of a stage is, once the stage is complete."""
         return self.path / stage.value
+
+    def newest_stage(self) -> Stage | None:
+        """Return the last stage that has left its adapter; None where none has."""
+        return next((stage for stage in reversed(Stage) if self.adapter_dir(stage).is_dir()), None)
 
     def checkpoints_dir(self, stage: Stage) -> Path:
         """Where a stage keeps what it needs to go on after a kill."""
@@ -81,29 +93,61 @@ class RunFolder:
         why: str | None = None,
         path: str | None = None,
     ) -> None:
-        """Replace the state."""
+        """Replace the state. Raises OSError where the disk is full and there is none yet."""
         stage = stage.value if isinstance(stage, Stage) else stage
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        said = RunState(status, stage, step, steps, os.getpid(), why, now, path)
-        write_whole(self.state_path, json.dumps(asdict(said)))
+        alarms = self.alarms()
+        alarm = alarms[-1].said if alarms else None
+        said = RunState(status, stage, step, steps, os.getpid(), why, now, path, alarm)
+        text = json.dumps(asdict(said))
+        try:
+            write_whole(self.state_path, text)
+        except OSError:  # a full disk has room where the last state is
+            write_over(self.state_path, text)
 
     def append_metrics(self, row: dict[str, Any]) -> None:
         """Append one logged step."""
-        with self.metrics_path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+        append_line(self.metrics_path, row)
 
     def metrics(self) -> list[dict[str, Any]]:
         """Read the logged steps in order; of a step logged twice (before and after a kill) the later."""
-        rows: dict[tuple[str, int], dict[str, Any]] = {}
-        if not self.metrics_path.exists():
-            return []
-        for line in self.metrics_path.read_text(encoding="utf-8").splitlines():
-            try:
-                row = json.loads(line)
-            except json.JSONDecodeError:
-                continue  # the line a kill cut off
-            rows[row["stage"], row["step"]] = row
+        rows = {(row["stage"], row["step"]): row for row in read_lines(self.metrics_path)}
         return sorted(rows.values(), key=lambda row: (row["stage"] == Stage.DPO, row["step"]))
+
+    def append_alarm(self, alarm: Alarm) -> None:
+        """Append an alarm."""
+        append_line(self.alarms_path, asdict(alarm))
+
+    def alarms(self) -> list[Alarm]:
+        """Read the alarms, the newest last."""
+        return [Alarm.parse(values) for values in read_lines(self.alarms_path)]
+
+    def micro_batch(self, stage: Stage) -> int | None:
+        """Return how many rows of a stage fit into memory at once, where more did not."""
+        halved = [
+            alarm.micro_batch
+            for alarm in self.alarms()
+            if alarm.kind is AlarmKind.OUT_OF_MEMORY and alarm.stage == stage
+        ]
+        return halved[-1] if halved else None
+
+    def clear(self) -> None:
+        """Delete what a kill or a full disk left half-written, and checkpoints of complete stages.
+
+        Only for who holds the folder.
+        """
+        for partial in (*self.path.glob("*.partial"), *self.features_dir.glob("*.partial")):
+            if partial.is_dir():
+                shutil.rmtree(partial)
+            else:
+                partial.unlink()
+        for stage in Stage:
+            working_dir = self.checkpoints_dir(stage)
+            if self.adapter_dir(stage).is_dir():
+                shutil.rmtree(working_dir, ignore_errors=True)
+            for checkpoint in working_dir.glob("checkpoint-*"):
+                if not is_whole_checkpoint(checkpoint):
+                    shutil.rmtree(checkpoint)
 
     def report(self) -> dict[str, Any] | None:
         """Read the report; None while the run is not complete."""
@@ -156,8 +200,68 @@ class RunFolder:
 def write_whole(path: Path, text: str) -> None:
     """Write a file so that a reader or a kill sees the old one or the new one, never half."""
     partial = path.with_name(f"{path.name}.partial")
-    with partial.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        with partial.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise
     partial.replace(path)
+
+
+def write_over(path: Path, text: str) -> None:
+    """Write JSON over a file's content in one piece, followed by spaces where the old one was longer."""
+    with path.open("r+b", buffering=0) as file:
+        file.write(text.encode().ljust(path.stat().st_size))
+
+
+def is_whole_checkpoint(folder: Path) -> bool:
+    """Whether a checkpoint was written to its end.
+
+    The trainer's state is its last file, which tells after a kill. Where power was lost, files that were
+    written before it may be shorter than they should be: zip files end with their table of contents, and
+    safetensors begin with it.
+    """
+    try:
+        json.loads((folder / "trainer_state.json").read_text(encoding="utf-8"))
+        return all(zipfile.is_zipfile(path) for path in folder.glob("*.pt*")) and all(
+            _is_whole_safetensors(path) for path in folder.glob("*.safetensors")
+        )
+    except (OSError, ValueError):
+        return False
+
+
+def _is_whole_safetensors(path: Path) -> bool:
+    """Whether a file has the length its header says (safetensors format: 8 bytes of length, JSON, data)."""
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if length > path.stat().st_size:
+            return False
+        tensors = json.loads(file.read(length))
+    data = max((one["data_offsets"][1] for name, one in tensors.items() if name != "__metadata__"), default=0)
+    return path.stat().st_size == 8 + length + int(data)
+
+
+def append_line(path: Path, values: dict[str, Any]) -> None:
+    """Append one JSON object as a line of its own, also where a kill or a full disk cut the last one off."""
+    line = json.dumps(values).encode() + b"\n"
+    with path.open("ab+") as file:
+        if file.tell():
+            file.seek(-1, os.SEEK_END)
+            line = line if file.read(1) == b"\n" else b"\n" + line
+        file.write(line)
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """Read what `append_line` wrote, without lines that were cut off; nothing where there is no file."""
+    found: list[dict[str, Any]] = []
+    if not path.exists():
+        return found
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            found.append(json.loads(line))
+        except json.JSONDecodeError:
+            continue
+    return found

@@ -20,18 +20,18 @@ from torch import Tensor
 from transformers import TextIteratorStreamer
 
 from db.vocabulary import Stage, Verdict
-from training.base import StudentError, load_base
+from training.base import StudentError, load_base, load_configured
 from training.calibrate import sigmoid
-from training.config import load_config, located
+from training.config import DistilConfig, load_config, located
 from training.conversations import question_turn, with_image
 from training.domain import Domain
 from training.pictures import longest_edge, shrink
 from training.prompts import VERDICT_TEXT
 from training.records import CaseInput
+from training.state import RunFolder
 
 TOKEN_INPUTS = {"input_ids", "attention_mask", "token_type_ids", "mm_token_type_ids"}
 """What a processor gives per token of text; families differ in which they have."""
-STAGES_NEWEST_FIRST = (Stage.DPO, Stage.SFT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,17 +67,25 @@ class Student:
             return cls._load_run(run_dir, stage)
         dtype = "float32" if not torch.cuda.is_available() else "auto"
         model, processor = load_base(source, dtype)
-        return cls(model, processor, name=source, domain=Domain.load(Path(located(source))))
+        folder = Path(located(source))
+        temperature, domain = _temperature(folder), Domain.load(folder)
+        return cls(model, processor, name=source, temperature=temperature, domain=domain)
+
+    @classmethod
+    def untouched(cls, config: DistilConfig) -> Self:
+        """Load what a run starts from, looking at pictures as the run does."""
+        model, processor = load_configured(config, to_train=False)
+        return cls(model, processor, name=config.student, domain=Domain.load(Path(located(config.student))))
 
     @classmethod
     def _load_run(cls, run_dir: Path, stage: Stage | None) -> Self:
         config = load_config(run_dir / "config.json")
-        stages = [s for s in ([stage] if stage else STAGES_NEWEST_FIRST) if (run_dir / s.value).is_dir()]
-        if not stages:
+        stage = stage or RunFolder(run_dir).newest_stage()
+        if stage is None:
             raise StudentError(f"The run {run_dir.name} has left no adapter yet; let it finish first.")
-        base, processor = load_base(config.student, config.dtype)
-        model = PeftModel.from_pretrained(base, run_dir / stages[0].value).merge_and_unload()
-        name = f"{config.student} + {run_dir.name}/{stages[0].value}"
+        base, processor = load_configured(config, to_train=False)
+        model = with_adapter(base, run_dir, stage)
+        name = f"{config.student} + {run_dir.name}/{stage.value}"
         domain = Domain.load(Path(located(config.student)))
         return cls(model, processor, name=name, temperature=_temperature(run_dir), domain=domain)
 
@@ -123,16 +131,27 @@ class Student:
         finally:
             streamer.end()
 
+    def prompts(self, cases: Sequence[CaseInput]) -> list[str]:
+        """Return what the student is asked of each case, up to where its answer is due."""
+        turns = [with_image(question_turn(case)) for case in cases]
+        return list(self.processor.apply_chat_template(turns, add_generation_prompt=True))
+
+    def encoded(self, pictures: Sequence[Image.Image], cases: Sequence[CaseInput]) -> Any:
+        """Return model inputs that end where the answers are due, a case a row, padded on the left."""
+        return self.processor(
+            text=self.prompts(cases),
+            images=[[picture] for picture in pictures],
+            padding=True,
+            return_tensors="pt",
+            add_special_tokens=False,  # the template has written them, and training adds none
+        )
+
     def _inputs(
         self, pictures: Sequence[Image.Image], cases: Sequence[CaseInput], answer: str = ""
     ) -> tuple[dict[str, Tensor], tuple[int, int]]:
         """Return model inputs that end where the verdict's deciding token is due (or after `answer`)."""
-        turns = [with_image(question_turn(case)) for case in cases]
-        prompts = self.processor.apply_chat_template(turns, add_generation_prompt=True)
-        common, deciding = self._deciding_tokens
-        inputs = self.processor(
-            text=list(prompts), images=[[picture] for picture in pictures], padding=True, return_tensors="pt"
-        )
+        common, deciding = self.deciding_tokens
+        inputs = self.encoded(pictures, cases)
         tail = self._tokens(answer) if answer else common
         for name in TOKEN_INPUTS & inputs.keys():
             kinds = {"input_ids": tail, "attention_mask": [1] * len(tail)}
@@ -140,7 +159,7 @@ class Student:
         return dict(inputs.to(self.model.device, self.model.dtype)), deciding
 
     @cached_property
-    def _deciding_tokens(self) -> tuple[list[int], tuple[int, int]]:
+    def deciding_tokens(self) -> tuple[list[int], tuple[int, int]]:
         """Return the tokens both verdicts begin with, and the first that differs, in context first."""
         first, second = (self._tokens(self._verdict_text(verdict)) for verdict in Verdict)
         for position, (a, b) in enumerate(zip(first, second, strict=False)):
@@ -160,6 +179,19 @@ class Student:
     def _tokens(self, text: str) -> list[int]:
         ids: list[int] = self.processor.tokenizer(text, add_special_tokens=False)["input_ids"]
         return ids
+
+
+def with_adapter(base: Any, run_dir: Path, stage: Stage) -> Any:
+    """Merge a stage's adapter into the untouched model, so that it answers at the model's own speed.
+
+    Raises StudentError where the stage has left none.
+    """
+    folder = run_dir / stage.value
+    if not folder.is_dir():
+        raise StudentError(
+            f"The run {run_dir.name} has left no adapter of {stage.value} yet; let it finish first."
+        )
+    return PeftModel.from_pretrained(base, folder).merge_and_unload()
 
 
 def _appended(rows: Tensor, values: list[int]) -> Tensor:

@@ -3,41 +3,63 @@
 import argparse
 import json
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from ooc_app import demo, promotion, runner, snapshot
+from ooc_app.commands.planning import show_plan
 from ooc_app.commands.terminal import Add, saying, tell
 from ooc_app.desk import Desk
-from training.config import PRESETS, load_config
+from ooc_app.footprint import footprint
+from training.config import NEGATIVE_SETS, with_negatives
+from training.presets import DEMO, preset_names, read_plan
 from training.prompts import VERDICT_TEXT
-from training.report import table_rows
+from training.report import ablation_rows, table_rows
 
 
 def add_commands(add: Add) -> None:
     """Add `distil`, `promote`, `rollback` and `demo`."""
     distil = add("distil", distil_command)
     chosen = distil.add_mutually_exclusive_group()
-    chosen.add_argument("--config", type=Path, help="a config.json as run folders hold it")
-    chosen.add_argument("--preset", choices=tuple(PRESETS), default="demo")
+    chosen.add_argument("--config", type=Path, help="a recipe (TOML), or a run's config.json")
+    chosen.add_argument("--preset", choices=preset_names(), default=DEMO)
     distil.add_argument("--run", dest="run_name", help="name of the run (default: the time)")
     distil.add_argument("--resume", metavar="RUN", help="go on with a run that was stopped or killed")
-    distil.add_argument("--dry-run", action="store_true", help="say what would be frozen, and stop")
+    _add_negatives(distil)
+    distil.add_argument("--dry-run", action="store_true", help="say what would be done and needed, and stop")
     add("promote", promote_command).add_argument("promoted", metavar="RUN")
     add("rollback", rollback_command)
-    add("demo", demo_command).add_argument("--seed", type=int, default=0)
+    shown = add("demo", demo_command)
+    shown.add_argument("--seed", type=int, default=0)
+    _add_negatives(shown)
+
+
+def _add_negatives(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--negatives",
+        choices=tuple(NEGATIVE_SETS),
+        help="rejected rationales besides the teachers' (default: as the configuration says)",
+    )
+    command.add_argument("--ablation", action="store_true", help="train stage 2 with each set, and compare")
 
 
 def distil_command(desk: Desk, given: argparse.Namespace) -> int:
     """Freeze a snapshot and run both stages on it, or resume a run."""
     run_dir = desk.runs_dir / given.resume if given.resume else None
     if run_dir is None:
-        config = load_config(given.config) if given.config else snapshot.recipe(desk, given.preset)
+        plan = read_plan(given.config) if given.config else snapshot.plan(desk, given.preset)
+        config = with_negatives(plan.config, given.negatives, compare=given.ablation)
         summary = snapshot.preview(desk)
-        tell(given, "snapshot", asdict(summary))
+        tried = snapshot.negatives_tried(summary, config)
+        negatives = {f"{kind}_negatives_tried": count for kind, count in tried.items()}
+        tell(given, "snapshot", {**asdict(summary), **negatives})
+        needed = footprint(replace(plan, config=config), summary.cases)
         if given.dry_run:
+            show_plan(replace(plan, config=config), needed, given)
             return 0
+        if not needed.advice.startswith("Fits"):
+            print(needed.advice, file=sys.stderr)
         run_dir = snapshot.freeze(desk, name=given.run_name, config=config)
     runner.start(desk, run_dir)
     view = demo.watched(run_dir, saying(given))
@@ -64,7 +86,13 @@ def rollback_command(desk: Desk, given: argparse.Namespace) -> int:
 
 def demo_command(desk: Desk, given: argparse.Namespace) -> int:
     """Run the whole loop on the demo desk."""
-    report = demo.run_loop(desk, seed=given.seed, say=saying(given, quiet=given.json))
+    report = demo.run_loop(
+        desk,
+        seed=given.seed,
+        say=saying(given, quiet=given.json),
+        negatives=given.negatives,
+        compare=given.ablation,
+    )
     if given.json:
         print(json.dumps(report))
         return 0
@@ -82,8 +110,12 @@ def _show_report(report: dict[str, Any], given: argparse.Namespace) -> None:
         return
     print(f"{'':34}accuracy   95 % interval")
     for label, scored in table_rows(report):
-        low, high = scored["interval"]
-        print(f"{label:34}{scored['accuracy']:8.3f}   {low:.3f} to {high:.3f}")
+        _show_score(label, scored)
+    compared = ablation_rows(report)
+    if compared:
+        print("\nstage 2 learns from")
+    for label, scored in compared:
+        _show_score(label, scored)
     seconds = report["seconds"]
     print(
         f"\n{report['rulings']} rulings on {report['training_cases']} training cases "
@@ -91,3 +123,8 @@ def _show_report(report: dict[str, Any], given: argparse.Namespace) -> None:
         f"stage 1 {seconds.get('sft', 0):.0f} s, "
         f"stage 2 {seconds.get('dpo', 0):.0f} s."
     )
+
+
+def _show_score(label: str, scored: dict[str, Any]) -> None:
+    low, high = scored["interval"]
+    print(f"{label:34}{scored['accuracy']:8.3f}   {low:.3f} to {high:.3f}")

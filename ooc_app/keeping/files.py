@@ -22,7 +22,9 @@ from ooc_app.keeping.whole import PARTIAL, place
 
 ELSEWHERE = ("images", "backups", "exports")  # original pictures have a module of their own
 DATABASE_FILES = ("desk.db", "desk.db-wal", "desk.db-shm", "desk.db-journal")
-RUN_END = ("state.json", "report.json", "report.md", "calibration.json")  # the last written first
+RUN_END = (  # the last written first
+    "state.json", "report.json", "report.md", "evaluation.json", "calibration.json",
+)  # fmt: skip
 RUN_REMADE = ("features",)  # what a run that goes on computes anew
 RUN_STAGES = tuple(stage.value for stage in reversed(Stage))  # likewise
 

@@ -11,7 +11,7 @@ from db.stats import stats
 from db.vocabulary import RunStatus
 from ooc_app import demo, promotion, runner, snapshot
 from ooc_app.desk import Desk, open_desk
-from training.config import preset
+from training.presets import preset
 from training.records import Preference, Target, read_records
 from training.state import RunFolder
 

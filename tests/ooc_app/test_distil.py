@@ -81,3 +81,20 @@ def test_a_complete_run_shows_its_report_and_whether_it_is_served() -> None:
 
 def test_no_run_says_what_to_do_next(tmp_path: Path) -> None:
     assert "start the first run here" in run_panel(None, "assets/student")
+
+
+@pytest.mark.parametrize(
+    ("part", "shown"), [("features", "sft"), ("reference", "dpo"), ("ablation", "evaluate")]
+)
+def test_a_part_without_a_bar_shows_in_that_of_the_part_it_prepares(part: str, shown: str) -> None:
+    panel = run_panel(replace(RUNNING, stage=part, step=30, steps=40), "")
+    assert f"{part} 30 of 40" in panel
+    bars = ["sft", "dpo", "evaluate"]
+    assert panel.count("done") == bars.index(shown)
+    assert panel.count("waiting") == len(bars) - 1 - bars.index(shown)
+
+
+def test_alarms_are_shown_as_text_while_the_run_goes_on() -> None:
+    panel = run_panel(replace(RUNNING, alarms=["The loss is <0>.", "Memory ended."]), "")
+    assert "The loss is &lt;0&gt;." in panel
+    assert "Memory ended." in panel

@@ -1,6 +1,7 @@
 import pytest
 
 from ooc_app import charts, render
+from training.plots import POINTS_MAX
 
 HOSTILE = '<img src=x onerror="alert(1)">&"\''
 
@@ -78,5 +79,5 @@ def test_a_long_run_draws_a_bounded_number_of_points_and_keeps_the_last() -> Non
     rows = [{"stage": "sft", "step": n, "loss": float(n)} for n in range(1, 10_001)]
     drawn = charts.curves(rows, "sft", ["loss"], "loss")
     points = drawn.split('points="')[1].split('"')[0].split()
-    assert len(points) <= charts.POINTS_MAX + 1
-    assert points[-1] == f"{charts.WIDTH - charts.RIGHT:.1f},{charts.TOP:.1f}"
+    assert len(points) <= POINTS_MAX + 1
+    assert points[-1] == f"{charts.FRAME.width - charts.FRAME.right:.1f},{charts.FRAME.top:.1f}"

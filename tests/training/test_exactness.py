@@ -12,7 +12,8 @@ from peft import LoraConfig, get_peft_model
 from torch import Tensor
 
 from db.vocabulary import Stage, Verdict
-from tests.training.tiny_families import BUILDERS, build_family
+from tests.training.tiny_families import build_family
+from tests.training.tiny_video_families import BUILDERS
 from training import dpo, drawing, sft, world
 from training.base import load_base
 from training.config import DistilConfig, DpoConfig, LoraSettings, StageConfig
@@ -30,7 +31,7 @@ MakeInputs = Callable[..., StageInputs]
 @pytest.fixture(scope="module", params=list(BUILDERS))
 def student(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Give the folder of an untrained student of each family in turn."""
-    return build_family(request.param, tmp_path_factory.mktemp(request.param))
+    return build_family(BUILDERS[request.param], tmp_path_factory.mktemp(request.param))
 
 
 @pytest.fixture
@@ -55,7 +56,7 @@ def _config(student: Path) -> DistilConfig:
     return DistilConfig(
         student=str(student),
         sft=StageConfig(learning_rate=1e-3, epochs=3, batch_size=2, accumulation=2, log_every=1),
-        dpo=DpoConfig(learning_rate=1e-3, epochs=3, batch_size=4, log_every=1),
+        dpo=DpoConfig(learning_rate=1e-3, epochs=5, batch_size=6, log_every=1),
         lora=LoraSettings(rank=4, alpha=8),
         max_steps=5,
     )
@@ -119,6 +120,17 @@ def _stock_log_probabilities(trainer: Any, batch: dict[str, Tensor]) -> Tensor:
     return found
 
 
+def _padded_on_the_left(batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Move the padding of TRL's batch from the right of each row to its left."""
+    shape = batch["attention_mask"].shape
+    missing = (batch["attention_mask"] == 0).sum(1).tolist()
+
+    def moved(values: Tensor) -> Tensor:
+        return torch.stack([row.roll(count) for row, count in zip(values, missing, strict=True)])
+
+    return {name: moved(values) if values.shape == shape else values for name, values in batch.items()}
+
+
 def _gradients(trainer: Any) -> dict[str, Tensor]:
     trainer.model.train()
     trainer.compute_loss(trainer.model, _batch(trainer)).backward()
@@ -138,17 +150,19 @@ def test_log_probabilities_are_those_of_two_rows(make_inputs: MakeInputs) -> Non
     theirs, batch = _batch(stock), _batch(fast)
     with torch.no_grad():
         ours = fast.model(**batch["packed"], fused_lm_head=True).log_probs[0]
-    assert len(batch["packed"]["input_ids"]) * 2 <= len(theirs["input_ids"])
-    torch.testing.assert_close(ours, _stock_log_probabilities(stock, theirs), rtol=0, atol=1e-5)
+    assert sum(len(one["input_ids"]) for one in batch["packed"]["passes"]) * 2 <= len(theirs["input_ids"])
+    assert not theirs["attention_mask"][:, -1].all(), "some rows are padded on the right"
+    for padded in (theirs, _padded_on_the_left(theirs)):
+        torch.testing.assert_close(ours, _stock_log_probabilities(stock, padded), rtol=0, atol=1e-5)
 
 
 def test_stage_1_log_probabilities_are_those_of_whole_rows(make_inputs: MakeInputs) -> None:
     stock = trainer_of(make_inputs("stock"), Stage.SFT)
     fast = trainer_of(make_inputs("fast"), Stage.SFT)
-    theirs, ours = _batch(stock), _batch(fast)
-    with torch.no_grad():
-        said = fast.model(**ours, fused_lm_head=True).log_probs[0]
-    torch.testing.assert_close(said, _stock_log_probabilities(stock, theirs), rtol=0, atol=1e-5)
+    for theirs, ours in zip(stock.get_train_dataloader(), fast.get_train_dataloader(), strict=True):
+        with torch.no_grad():
+            said = fast.model(**ours, fused_lm_head=True).log_probs[0]
+        torch.testing.assert_close(said, _stock_log_probabilities(stock, theirs), rtol=0, atol=1e-5)
 
 
 def test_gradients_of_every_lora_matrix_are_the_same(make_inputs: MakeInputs) -> None:
@@ -169,6 +183,7 @@ def test_stage_1_gradients_are_the_same(make_inputs: MakeInputs) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("student", ["idefics3", "gemma3", "qwen3_vl"], indirect=True)
 @pytest.mark.parametrize("stage", [Stage.SFT, Stage.DPO])
 def test_five_steps_go_the_same_way(make_inputs: MakeInputs, stage: Stage) -> None:
     logged = []

@@ -4,11 +4,17 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
+from transformers import set_seed
 
 from tests.training.conftest import MakeRun
+from tests.training.tiny_video_families import BUILDERS
 from training.base import load_base
+from training.config import ImageSettings
+from training.conversations import with_image
 from training.families import FAMILIES
 from training.features import FeatureStore, Pictures
+from training.resolution import set_resolution
 
 PROMPT = "<|im_start|>User:<image> Which?<end_of_utterance>\nAssistant:"
 
@@ -75,6 +81,33 @@ def test_what_a_kill_left_is_not_read(make_run: MakeRun, tiny_student: Path) -> 
     found = {path.name: path.read_bytes() for path in (run_dir / "features").iterdir()}
     assert found.keys() == whole.keys()
     torch.testing.assert_close(_numbers(found[first]), _numbers(whole[first]))
+
+
+@pytest.mark.parametrize("name", ["idefics3", "internvl", "llava_onevision", "qwen3_vl"])
+def test_pictures_of_any_shape_have_the_features_the_model_gives_them(name: str, tmp_path: Path) -> None:
+    """Several tiles of a picture, patches of any number, and what an inner layer takes besides."""
+    set_seed(0)
+    model, processor = BUILDERS[name]()
+    set_resolution(model, processor, ImageSettings(tiles=4))
+    for number, size in enumerate([(96, 64), (64, 96), (64, 64), (96, 64)]):
+        Image.linear_gradient("L").rotate(90 * number).resize(size).convert("RGB").save(
+            tmp_path / f"{number}.png"
+        )
+    pictures = Pictures(tmp_path, model, processor, FAMILIES[name], folder=tmp_path / "kept", budget=10**9)
+    names = [f"{number}.png" for number in range(4)]
+    turns = with_image([{"role": "user", "content": "Which?"}])
+    cue = processor.apply_chat_template([turns], add_generation_prompt=True)[0]
+    pictures.prepare([(one, cue) for one in names])
+    assert len(list((tmp_path / "kept").iterdir())) == 4
+    differ = len({len(pictures.features(one)) for one in names}) > 1
+    assert differ or name == "idefics3", "a square of tiles, whatever the picture's shape"
+    for one in names:
+        encoded = pictures.encode(one, cue)
+        with torch.no_grad():
+            given = model.eval().base_model.get_image_features(**encoded.pixels)
+        layers = [given.pooler_output, *(given.get("deepstack_features") or [])]
+        expected = torch.cat([torch.cat(list(layer)) for layer in layers], dim=-1)
+        torch.testing.assert_close(pictures.features(one), expected, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

@@ -3,25 +3,28 @@
 import hashlib
 import json
 import math
-import os
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from safetensors.numpy import load_file
 
 from db.vocabulary import RunStatus, Stage
 from tests.training.conftest import MakeRun
-from training import distil, dpo
+from training import distil, dpo, fast, sft
 from training.__main__ import main
 from training.config import load_config
-from training.records import Preference, read_records
+from training.records import Preference, Target, read_records
 from training.scripted import TEACHERS
-from training.stage import StageInputs, newest_checkpoint
+from training.stage import StageInputs, StageStopped, newest_checkpoint, train
 from training.state import RunFolder, RunFolderError
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -97,24 +100,6 @@ def test_the_first_dpo_loss_is_ln_2(make_run: MakeRun) -> None:
     assert math.isclose(float(loss), math.log(2), abs_tol=1e-4)
 
 
-@pytest.mark.parametrize("stage", [Stage.SFT, Stage.DPO])
-def test_a_killed_run_goes_on_and_ends_complete(make_run: MakeRun, stage: Stage) -> None:
-    folder = RunFolder(make_run(max_steps=12))
-    process = spawn(folder.path)
-    wait_for_step(folder, process, stage, 4)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    assert not folder.is_busy()
-    assert folder.report() is None
-    had_adapter = folder.adapter_dir(Stage.SFT).is_dir()
-    assert had_adapter == (stage is Stage.DPO)
-
-    assert main([str(folder.path)]) == 0
-    assert folder.report() is not None
-    steps = [row["step"] for row in folder.metrics() if row["stage"] == stage]
-    assert steps == list(range(1, 13))
-
-
 def test_a_stopped_run_has_saved_and_goes_on(make_run: MakeRun) -> None:
     folder = RunFolder(make_run(max_steps=200))
     process = spawn(folder.path)
@@ -143,3 +128,82 @@ def test_a_failed_run_says_why_in_its_state(make_run: MakeRun, capsys: pytest.Ca
     assert main([str(folder.path)]) == 1
     assert "sft.jsonl, line 1" in capsys.readouterr().err
     assert folder.state().status is RunStatus.FAILED
+
+
+def test_a_run_says_every_part_it_is_in_and_how_long_each_took(make_run: MakeRun) -> None:
+    folder = RunFolder(make_run(max_steps=1))
+    said: list[str | None] = []
+    say = folder.say
+
+    def heard(**given: Any) -> None:
+        said.append(given.get("stage"))
+        say(**given)
+
+    folder.say = heard  # type: ignore[method-assign]
+    distil.run(folder)
+    parts = ["snapshot", "features", "sft", "reference", "dpo", "evaluate", "report"]
+    assert list(dict.fromkeys(part for part in said if part)) == parts
+    assert set(json.loads((folder.path / "seconds.json").read_text())) == set(parts)
+    assert (folder.report() or {})["alarms"] == []
+
+
+def test_a_half_asked_reference_goes_on_where_it_was(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = RunFolder(make_run(max_steps=1))
+    inputs = StageInputs(folder, load_config(folder.config_path), lambda: False)
+    sft.run(inputs, read_records(folder.path / "sft.jsonl", Target))
+    pairs = read_records(folder.path / "preferences.jsonl", Preference)
+    kept = folder.checkpoints_dir(Stage.DPO) / "reference.safetensors"
+    monkeypatch.setattr(fast, "KEEP_EVERY", 0.0)
+    with pytest.raises(StageStopped):
+        dpo.build_trainer(replace(inputs, stop_requested=kept.exists), pairs)
+    assert load_file(kept)["log_probabilities"].shape == (2, 4), "one batch"
+    asked: list[int] = []
+    ask: Any = fast.SharedPrefixDpoTrainer.compute_ref_log_probs
+
+    def counted(trainer: Any, *given: Any) -> Any:
+        asked.append(1)
+        return ask(trainer, *given)
+
+    monkeypatch.setattr(fast.SharedPrefixDpoTrainer, "compute_ref_log_probs", counted)
+    dpo.build_trainer(inputs, pairs)
+    assert len(asked) == math.ceil(len(pairs) / 4) - 1
+    assert load_file(kept)["log_probabilities"].shape == (2, len(pairs))
+
+
+@pytest.mark.parametrize("path", ["fast", "stock"])
+def test_a_checkpoint_is_the_adapter_three_times_and_little_else(make_run: MakeRun, path: str) -> None:
+    folder = RunFolder(make_run(max_steps=4))
+    inputs = StageInputs(folder, replace(load_config(folder.config_path), path=path), lambda: False)
+    sft.run(inputs, read_records(folder.path / "sft.jsonl", Target))
+    pairs = read_records(folder.path / "preferences.jsonl", Preference)
+    trainer, progress = dpo.build_trainer(inputs, pairs)
+    train(trainer, progress, folder.checkpoints_dir(Stage.DPO))
+    left = sorted(folder.checkpoints_dir(Stage.DPO).glob("checkpoint-*"))
+    assert [checkpoint.name for checkpoint in left] == ["checkpoint-3", "checkpoint-4"]
+    assert not (left[-1] / "ref").exists(), "TRL's copy of the adapter it began with"
+    adapter = (folder.adapter_dir(Stage.SFT) / "adapter_model.safetensors").stat().st_size
+    taken = sum(one.stat().st_size for one in left[-1].rglob("*") if one.is_file())
+    assert taken <= 3 * adapter + 60_000
+    for name in ("optimizer.pt", "adapter_model.safetensors"):
+        newest = newest_checkpoint(folder.checkpoints_dir(Stage.DPO))
+        assert newest is not None
+        cut_off = newest / name
+        cut_off.write_bytes(cut_off.read_bytes()[:-100])
+        assert newest_checkpoint(folder.checkpoints_dir(Stage.DPO)) != newest
+
+
+def test_what_a_kill_left_half_written_goes_when_the_run_goes_on(make_run: MakeRun) -> None:
+    folder = RunFolder(make_run(max_steps=1))
+    for partial in ("sft.partial", "checkpoints/sft/checkpoint-3"):
+        (folder.path / partial).mkdir(parents=True)
+    (folder.path / "state.json.partial").write_text("{")
+    folder.append_metrics({"stage": "sft", "step": 7})
+    with folder.metrics_path.open("ab") as file:
+        file.write(b'{"stage": "s')
+    folder.append_metrics({"stage": "sft", "step": 8})
+    assert [row["step"] for row in folder.metrics()] == [7, 8]
+    folder.clear()
+    assert not list(folder.path.glob("**/*.partial"))
+    assert not list(folder.path.glob("checkpoints/*/*"))

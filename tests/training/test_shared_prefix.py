@@ -1,15 +1,20 @@
 """Packing, masks and scores of shared prefixes, without a trainer."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 from transformers import set_seed
 from trl.trainer.utils import add_fused_lm_head
 
-from tests.training.tiny_families import BUILDERS
+from tests.training.tiny_video_families import BUILDERS
+from training.conversations import with_image
 from training.families import FAMILIES
+from training.features import Pictures
+from training.passes import Passes, lay_out
 from training.shared_prefix import PADDING, Row, pack, share_prefixes, visible
 
 ROWS = [
@@ -61,53 +66,77 @@ def test_rows_stay_apart_where_that_is_less_to_compute() -> None:
 
 
 @pytest.mark.parametrize("name", list(BUILDERS))
-def test_packed_scores_are_those_of_rows_of_their_own(name: str) -> None:
+def test_packed_scores_are_those_of_rows_of_their_own(name: str, tmp_path: Path) -> None:
     """Answers of one token and of many, prompts of two lengths, and a case that comes twice."""
     set_seed(0)
-    model, _ = BUILDERS[name]()
+    model, processor = BUILDERS[name]()
     model.eval()
-    image = model.config.image_token_id
     draw = torch.Generator().manual_seed(0)
 
     def tokens(count: int) -> tuple[int, ...]:
         return tuple(torch.randint(10, 200, (count,), generator=draw).tolist())
 
-    side = model.base_model.get_image_features(pixel_values=_pixels(name)).pooler_output
-    features = torch.cat([one.reshape(-1, one.shape[-1]) for one in side]).detach()
-    prompts = [(*tokens(2), *[image] * len(features), *tokens(rest)) for rest in (3, 120)]
+    Image.linear_gradient("L").resize((96, 64)).convert("RGB").save(tmp_path / "x.png")
+    pictures = Pictures(tmp_path, model, processor, FAMILIES[name], folder=tmp_path / "kept", budget=10**9)
+    asked = [("x.png", _cue(processor, said)) for said in ("Which?", "Which of these? " * 20)]
+    short, long = pictures.prepare(asked).values()
     rows = [
-        Row("x", prompts[0], (tokens(1), tokens(70))),
-        Row("x", prompts[1], (tokens(30), tokens(1))),
-        Row("x", prompts[1], (tokens(5), tokens(2))),
+        Row("x.png", short, (tokens(1), tokens(70))),
+        Row("x.png", long, (tokens(30), tokens(1))),
+        Row("x.png", long, (tokens(5), tokens(2))),
     ]
     wanted = [(row, answer) for answer in (0, 1) for row in range(3)]
-    packed = pack(rows, wanted, padding_id=0)
-    assert len(packed.pictures) == 2, "the last two rows are of one case"
+    laid_out = lay_out(rows, wanted, padding_id=0, most_tokens=100)
+    assert laid_out.are_recomputed
+    assert [len(one.pictures) for one in laid_out.packed] == [1, 1], "the last two rows are of one case"
+    pixels = pictures.encode(*asked[0]).pixels
     with torch.no_grad():
-        alone = torch.cat([_alone(model, name, rows[row], answer) for row, answer in wanted])
+        alone = torch.cat([_alone(model, pixels, rows[row], answer) for row, answer in wanted])
         add_fused_lm_head(model)
         share_prefixes(model, FAMILIES[name])
-        shared = model(
-            input_ids=packed.input_ids,
-            position_ids=packed.position_ids,
-            segments=packed.segments,
-            scored=packed.scored,
-            image_features=torch.cat([features] * 2),
-            shift_labels=packed.targets,
-            fused_lm_head=True,
-        ).log_probs[0]
+        features = pictures.features("x.png")
+        shared = _shared(model, laid_out, features, pictures)
+        negative = _shared(model, laid_out, -features, pictures)
     torch.testing.assert_close(shared, alone, rtol=0, atol=1e-5)
+    assert float((negative - alone).abs().max()) > 1e-3, "the model sees the picture"
 
 
-def _pixels(name: str) -> Tensor:
-    pixels = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(1))
-    return pixels[None] if name in {"idefics3", "smolvlm"} else pixels
+def _shared(model: Any, laid_out: Passes, features: Tensor, pictures: Pictures) -> Tensor:
+    """Return the log-probabilities of a batch laid out in passes of one sequence, all of one picture."""
+    passes = [
+        {
+            "input_ids": packed.input_ids,
+            "position_ids": packed.position_ids,
+            "segments": packed.segments,
+            "scored": packed.scored,
+            "image_features": features,
+            **pictures.grids(packed.pictures),
+        }
+        for packed in laid_out.packed
+    ]
+    said = model(
+        passes=passes,
+        order=laid_out.order,
+        are_recomputed=laid_out.are_recomputed,
+        shift_labels=laid_out.targets,
+        fused_lm_head=True,
+    )
+    found: Tensor = said.log_probs[0]
+    return found
 
 
-def _alone(model: Any, name: str, row: Row, answer: int) -> Tensor:
+def _cue(processor: Any, said: str) -> str:
+    turns = with_image([{"role": "user", "content": said}])
+    cue: str = processor.apply_chat_template([turns], add_generation_prompt=True)[0]
+    return cue
+
+
+def _alone(model: Any, pixels: dict[str, Tensor], row: Row, answer: int) -> Tensor:
     """Return the log-probabilities of one answer from the model's own forward and full logits."""
     ids = torch.tensor([row.prompt + row.answers[answer]])
-    kinds = {"token_type_ids": (ids == model.config.image_token_id).long()} if name == "gemma3" else {}
-    logits: Tensor = model(input_ids=ids, pixel_values=_pixels(name), **kinds).logits[0].log_softmax(-1)
+    kinds = {"gemma3": "token_type_ids", "qwen2_5_vl": "mm_token_type_ids", "qwen3_vl": "mm_token_type_ids"}
+    kind = kinds.get(model.config.model_type)
+    given = {**pixels, kind: (ids == model.config.image_token_id).long()} if kind else pixels
+    logits: Tensor = model(input_ids=ids, **given).logits[0].log_softmax(-1)
     first = len(row.prompt) - 1
     return logits[first:-1].gather(1, ids[0, first + 1 :, None])[:, 0]

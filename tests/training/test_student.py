@@ -52,7 +52,7 @@ def test_a_batch_answers_as_its_cases_do_alone(student: Student) -> None:
 
 
 def test_the_margin_is_what_the_model_gives_the_whole_verdicts_first_tokens(student: Student) -> None:
-    common, (in_context, out_of_context) = student._deciding_tokens
+    common, (in_context, out_of_context) = student.deciding_tokens
     tokenizer = student.processor.tokenizer
     assert common == []
     assert tokenizer.decode([in_context]).strip() == "In"

@@ -1,15 +1,19 @@
-"""Untrained students of every family the fast path feeds, built offline; chat templates as published.
+"""Untrained students of every family the fast path feeds, built offline and loaded like any other.
 
-SmolVLM2's own processor needs torchvision and num2words, which are not installed: its model is paired
-with the Idefics3 processor, whose layout of a prompt it shares.
+Each has its family's own processor class, chat template and special tokens, as the model named beside it
+publishes them, so that a prompt that works here works there. Those whose processors take videos too are
+in `tiny_video_families`.
 """
 
 import random
 from collections.abc import Callable
+from functools import cache
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from torch.nn.init import normal_
 from transformers import (
     Gemma3Config,
     Gemma3ForConditionalGeneration,
@@ -23,13 +27,11 @@ from transformers import (
     PreTrainedTokenizerFast,
     SiglipImageProcessorPil,
     SiglipVisionConfig,
-    SmolVLMConfig,
-    SmolVLMForConditionalGeneration,
     set_seed,
 )
-from transformers.models.smolvlm.configuration_smolvlm import SmolVLMVisionConfig
 
-from training.tiny import IMAGE_SIZE, TinyShape, build_model, build_processor, build_tokenizer
+from training import curriculum
+from training.tiny import IMAGE_SIZE, SPECIAL_TOKENS, TinyShape, build_model, build_processor
 
 PATCHES = 16
 VISION: dict[str, Any] = {
@@ -41,74 +43,93 @@ TEXT: dict[str, Any] = {
     "num_key_value_heads": 2, "max_position_embeddings": 2048, "bos_token_id": None,
     "tie_word_embeddings": True,
 }  # fmt: skip
-LLAVA_TEMPLATE = (  # llava-hf/llava-1.5-7b-hf
-    "{% for message in messages %}{{ message['role'].upper() + ': ' }}"
-    "{% for part in message['content'] %}{% if part['type'] == 'image' %}{{ '<image>\n' }}{% endif %}"
-    "{% endfor %}{% for part in message['content'] %}"
-    "{% if part['type'] == 'text' %}{{ part['text'] + ' ' }}{% endif %}"
-    "{% endfor %}{% endfor %}{% if add_generation_prompt %}{{ 'ASSISTANT:' }}{% endif %}"
-)
-GEMMA3_TEMPLATE = (  # google/gemma-3-4b-it
-    "{{ '<bos>' }}{% for message in messages %}"
-    "{{ '<start_of_turn>' + ('model' if message['role'] == 'assistant' else message['role']) + '\n' }}"
-    "{% for part in message['content'] %}{% if part['type'] == 'image' %}{{ '<start_of_image>' }}"
-    "{% else %}{{ part['text'] | trim }}{% endif %}{% endfor %}{{ '<end_of_turn>\n' }}{% endfor %}"
-    "{% if add_generation_prompt %}{{ '<start_of_turn>model\n' }}{% endif %}"
+SQUARE = {"height": IMAGE_SIZE, "width": IMAGE_SIZE}
+LLAVA_TEMPLATE = (
+    "{% for message in messages %}"
+    "{% if message['role'] != 'system' %}{{ message['role'].upper() + ': '}}{% endif %}"
+    "{# Render all images first #}"
+    "{% for content in message['content'] | selectattr('type', 'equalto', 'image') %}"
+    "{{ '<image>\n' }}{% endfor %}"
+    "{# Render all text next #}{% if message['role'] != 'assistant' %}"
+    "{% for content in message['content'] | selectattr('type', 'equalto', 'text') %}"
+    "{{ content['text'] + ' '}}{% endfor %}{% else %}"
+    "{% for content in message['content'] | selectattr('type', 'equalto', 'text') %}"
+    "{% generation %}{{ content['text'] + ' '}}{% endgeneration %}{% endfor %}{% endif %}"
+    "{% endfor %}{% if add_generation_prompt %}{{ 'ASSISTANT:' }}{% endif %}"
 )
 
+Built = tuple[Any, Any]
 
-def tokenizer_of_bytes(special: list[str], **named: Any) -> PreTrainedTokenizerFast:
-    """Return a tokenizer of single bytes and the special tokens, the first of which pads, the second ends."""
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    vocabulary = {token: number for number, token in enumerate([*special, *alphabet])}
-    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
+
+def published_template(name: str) -> str:
+    """Return a chat template as its model publishes it; TRL carries these, word for word."""
+    return (files("trl") / "chat_templates" / f"{name}.jinja").read_text(encoding="utf-8")
+
+
+@cache
+def _words() -> str:
+    """Learn a byte-level BPE from the world's prose, as JSON."""
+    tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(vocab_size=600, show_progress=False, initial_alphabet=alphabet)
+    tokenizer.train_from_iterator(curriculum.corpus(random.Random(0), 300), trainer)
+    return tokenizer.to_str()
+
+
+def tokenizer_of(
+    special: tuple[str, ...], *, bos: str | None = None, **named: Any
+) -> PreTrainedTokenizerFast:
+    """Return a tokenizer that knows the special tokens: the first of them pads, the second ends a turn.
+
+    Where there is a `bos`, the tokenizer puts it before every text that it is not told to leave as it is.
+    """
+    tokenizer = Tokenizer.from_str(_words())
+    tokenizer.add_special_tokens(list(special))
+    if bos is not None:
+        tokenizer.post_processor = processors.TemplateProcessing(
+            single=f"{bos} $A", special_tokens=[(bos, tokenizer.token_to_id(bos))]
+        )
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         pad_token=special[0],
         eos_token=special[1],
-        additional_special_tokens=None if named else special[2:],
+        bos_token=bos,
+        additional_special_tokens=None if named else list(special[2:]),
         model_max_length=2048,
         **named,
     )
 
 
-def idefics3() -> tuple[Any, Any]:
-    """Build the shipped student's family."""
-    tokenizer = build_tokenizer(random.Random(0), texts=300)
-    return build_model(tokenizer, TinyShape(32, 64, 2, 2, 32, 64, 2, 2)), build_processor(tokenizer)
+def text_of(tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
+    """Return the settings of a small language model for the tokenizer."""
+    ids = {"pad_token_id": tokenizer.pad_token_id, "eos_token_id": tokenizer.eos_token_id}
+    return {**TEXT, **ids, "vocab_size": len(tokenizer)}
 
 
-def smolvlm() -> tuple[Any, Any]:
-    """Build a SmolVLM2."""
-    tokenizer = build_tokenizer(random.Random(0), texts=300)
+def idefics3() -> Built:
+    """Build the shipped student's family, with the turns of HuggingFaceTB/SmolVLM-256M-Instruct."""
+    tokenizer = tokenizer_of((SPECIAL_TOKENS[0], SPECIAL_TOKENS[2], SPECIAL_TOKENS[1], *SPECIAL_TOKENS[3:]))
     processor = build_processor(tokenizer)
-    processor.image_seq_len = PATCHES // 4
-    config = SmolVLMConfig(
-        vision_config=SmolVLMVisionConfig(**VISION),
-        text_config=LlamaConfig(vocab_size=len(tokenizer), pad_token_id=tokenizer.pad_token_id, **TEXT),
-        image_token_id=tokenizer.get_vocab()["<image>"],
-        scale_factor=2,
-        tie_word_embeddings=True,
-    )
-    return SmolVLMForConditionalGeneration(config), processor
+    processor.chat_template = published_template("smolvlm")
+    return build_model(tokenizer, TinyShape(32, 64, 2, 2, 32, 64, 2, 2)), processor
 
 
-def llava() -> tuple[Any, Any]:
-    """Build a LLaVA with a SigLIP tower."""
-    tokenizer = tokenizer_of_bytes(["<pad>", "</s>", "<image>"])
+def llava() -> Built:
+    """Build a LLaVA with a SigLIP tower, and the turns of llava-hf/llava-1.5-7b-hf."""
+    tokenizer = tokenizer_of(("<pad>", "</s>", "<image>", "<s>"), bos="<s>")
     config = LlavaConfig(
         vision_config=SiglipVisionConfig(vision_use_head=False, **VISION),
-        text_config=LlamaConfig(vocab_size=len(tokenizer), pad_token_id=0, **TEXT),
-        image_token_index=2,
+        text_config=LlamaConfig(**text_of(tokenizer)),
+        image_token_index=tokenizer.get_vocab()["<image>"],
         vision_feature_layer=-1,
         vision_feature_select_strategy="full",
         image_seq_length=PATCHES,
         tie_word_embeddings=True,
     )
     processor = LlavaProcessor(
-        image_processor=SiglipImageProcessorPil(size={"height": IMAGE_SIZE, "width": IMAGE_SIZE}),
+        image_processor=SiglipImageProcessorPil(size=SQUARE),
         tokenizer=tokenizer,
         patch_size=IMAGE_SIZE // 4,
         vision_feature_select_strategy="full",
@@ -119,51 +140,44 @@ def llava() -> tuple[Any, Any]:
     return LlavaForConditionalGeneration(config), processor
 
 
-def gemma3() -> tuple[Any, Any]:
-    """Build a Gemma 3 whose window of 96 tokens is shorter than its prompts."""
+def gemma3() -> Built:
+    """Build a Gemma 3 whose window is shorter than its prompts, with the turns of google/gemma-3-4b-it."""
     images = {
         "boi_token": "<start_of_image>",
         "eoi_token": "<end_of_image>",
         "image_token": "<image_soft_token>",
     }
-    special = ["<pad>", "<eos>", "<bos>", "<start_of_turn>", "<end_of_turn>", *images.values()]
-    tokenizer = tokenizer_of_bytes(special, extra_special_tokens=images)
-    text = {**TEXT, "num_hidden_layers": 3, "head_dim": 8, "sliding_window": 96}
+    special = ("<pad>", "<eos>", "<bos>", "<start_of_turn>", "<end_of_turn>", *images.values())
+    tokenizer = tokenizer_of(special, bos="<bos>", extra_special_tokens=images)
     config = Gemma3Config(
         vision_config=SiglipVisionConfig(vision_use_head=False, **VISION),
         text_config=Gemma3TextConfig(
-            vocab_size=len(tokenizer),
-            pad_token_id=0,
-            layer_types=["sliding_attention", "full_attention", "sliding_attention"],
-            **text,
+            layer_types=["sliding_attention", "full_attention"],
+            head_dim=8,
+            sliding_window=48,
+            **text_of(tokenizer),
         ),
         mm_tokens_per_image=PATCHES,
-        boi_token_index=special.index("<start_of_image>"),
-        eoi_token_index=special.index("<end_of_image>"),
-        image_token_index=special.index("<image_soft_token>"),
+        boi_token_index=tokenizer.get_vocab()["<start_of_image>"],
+        eoi_token_index=tokenizer.get_vocab()["<end_of_image>"],
+        image_token_index=tokenizer.get_vocab()["<image_soft_token>"],
         tie_word_embeddings=True,
     )
     processor = Gemma3Processor(
-        image_processor=Gemma3ImageProcessorPil(size={"height": IMAGE_SIZE, "width": IMAGE_SIZE}),
+        image_processor=Gemma3ImageProcessorPil(size=SQUARE),
         tokenizer=tokenizer,
         image_seq_length=PATCHES,
-        chat_template=GEMMA3_TEMPLATE,
+        chat_template=published_template("gemma3"),
     )
-    return Gemma3ForConditionalGeneration(config), processor
+    model = Gemma3ForConditionalGeneration(config)
+    normal_(model.model.multi_modal_projector.mm_input_projection_weight, std=0.1)  # zeros would see nothing
+    return model, processor
 
 
-BUILDERS: dict[str, Callable[[], tuple[Any, Any]]] = {
-    "idefics3": idefics3,
-    "smolvlm": smolvlm,
-    "llava": llava,
-    "gemma3": gemma3,
-}
-
-
-def build_family(name: str, directory: Path) -> Path:
-    """Build an untrained student of the family into the directory."""
+def build_family(build: Callable[[], Built], directory: Path) -> Path:
+    """Build an untrained student into the directory."""
     set_seed(0)
-    model, processor = BUILDERS[name]()
+    model, processor = build()
     model.save_pretrained(directory)
     processor.save_pretrained(directory)
     return directory

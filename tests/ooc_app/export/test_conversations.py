@@ -14,8 +14,8 @@ from ooc_app import snapshot
 from ooc_app.desk import Desk
 from ooc_app.export.exporting import export_cases
 from tests.ooc_app.export.conftest import IN, fill, said, stored_picture
-from training.config import preset
 from training.conversations import answer_turn, question_turn
+from training.presets import preset
 from training.records import Preference, Target, read_records
 
 WRONG = {

@@ -1,0 +1,149 @@
+"""Curves as SVG, by hand: axes, a polyline per figure, no library.
+
+The page draws small ones in its own colours (`ooc_app.charts`), a run folder keeps large ones that stand
+for themselves. matplotlib would bring 60 MB and a font cache for two polylines.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from math import isfinite
+from typing import Any
+
+POINTS_MAX = 240  # points drawn per curve; more cannot be told apart
+
+Point = tuple[float, float]
+Span = tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """Size and margins of a chart, in user units; the SVG scales to its box."""
+
+    width: int = 360
+    height: int = 128
+    left: int = 40
+    right: int = 8
+    top: int = 10
+    bottom: int = 22
+
+    def x(self, value: float, across: Span) -> float:
+        """Place a step."""
+        return self.left + (value - across[0]) / (across[1] - across[0]) * (
+            self.width - self.left - self.right
+        )
+
+    def y(self, value: float, up: Span) -> float:
+        """Place a figure."""
+        return (
+            self.height
+            - self.bottom
+            - (value - up[0]) / (up[1] - up[0]) * (self.height - self.top - self.bottom)
+        )
+
+
+PAPER = Frame(720, 320, 64, 16, 44, 40)
+STYLE = """svg { background: #fff; color: #1d2430; font: 13px system-ui, sans-serif; }
+text { fill: currentColor; } .title { font-size: 16px; } .grid { stroke: #d9dde4; }
+.curve { fill: none; stroke-width: 2; stroke-linejoin: round; }
+.curve-0 { stroke: #2456b8; } .curve-1 { stroke: #b3411a; stroke-dasharray: 7 4; }
+.key-0 { fill: #2456b8; } .key-1 { fill: #b3411a; }"""
+
+
+def write_plots(metrics: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Return the plots of a run, by the name of their file: those of stage 2 with two points or more."""
+    wanted = {
+        "margin.svg": ("Reward margin, chosen over rejected", ("margin",)),
+        "log_probability.svg": (
+            "Log-probability of a whole rationale, in nats",
+            ("logp_chosen", "logp_rejected"),
+        ),
+    }
+    return {
+        name: _paper(title, drawn)
+        for name, (title, fields) in wanted.items()
+        if (drawn := points_of(metrics, "dpo", fields))
+    }
+
+
+def points_of(
+    metrics: Sequence[Mapping[str, Any]], stage: str, fields: Sequence[str]
+) -> dict[str, list[Point]]:
+    """Return the (step, value) points of a stage's fields, thinned; no field that has fewer than two."""
+    found = {field: _points(metrics, stage, field) for field in fields}
+    return {field: points for field, points in found.items() if len(points) >= 2}
+
+
+def body(drawn: Mapping[str, Sequence[Point]], frame: Frame) -> str:
+    """Draw axes and curves; what they look like is the style sheet's, by class."""
+    every = [point for points in drawn.values() for point in points]
+    across, up = _span([x for x, _ in every]), _span([y for _, y in every])
+    lines = "".join(
+        f'<polyline class="curve curve-{number}" points="{_polyline(points, across, up, frame)}"></polyline>'
+        for number, points in enumerate(drawn.values())
+    )
+    return _axes(across, up, frame) + lines
+
+
+def spoken(title: str, drawn: Mapping[str, Sequence[Point]]) -> str:
+    """Say what a chart shows, for whoever cannot see it."""
+    ends = [
+        f"{words(field)} from {points[0][1]:.3g} to {points[-1][1]:.3g}" for field, points in drawn.items()
+    ]
+    return f"{title}: {', '.join(ends)}"
+
+
+def words(field: str) -> str:
+    """Write a field's name as words."""
+    return field.replace("_", " ")
+
+
+def _paper(title: str, drawn: Mapping[str, Sequence[Point]]) -> str:
+    """Draw a chart that needs no page around it."""
+    keys = "".join(
+        f'<text class="key-{number}" x="{PAPER.width - PAPER.right}" y="{20 + 16 * number}" '
+        f'text-anchor="end">{escape(words(field))} {points[-1][1]:.3g}</text>'
+        for number, (field, points) in enumerate(drawn.items())
+    )
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {PAPER.width} {PAPER.height}" role="img" '
+        f'aria-label="{escape(spoken(title, drawn))}"><style>{STYLE}</style>'
+        f'<text class="title" x="{PAPER.left}" y="22">{escape(title)}</text>'
+        f"{keys}{body(drawn, PAPER)}</svg>\n"
+    )
+
+
+def _points(metrics: Sequence[Mapping[str, Any]], stage: str, field: str) -> list[Point]:
+    points = [
+        (float(step), float(value))
+        for row in metrics
+        if row.get("stage") == stage
+        and isinstance(step := row.get("step"), int | float)
+        and isinstance(value := row.get(field), int | float)
+        and isfinite(value)
+    ]
+    stride = max(1, -(-len(points) // POINTS_MAX))
+    return points[::stride] + (points[-1:] if stride > 1 else [])
+
+
+def _span(values: Sequence[float]) -> Span:
+    """The range of an axis, never empty."""
+    low, high = min(values), max(values)
+    return (low, high) if high > low else (low - 0.5, high + 0.5)
+
+
+def _polyline(points: Sequence[Point], across: Span, up: Span, frame: Frame) -> str:
+    return " ".join(f"{frame.x(x, across):.1f},{frame.y(y, up):.1f}" for x, y in points)
+
+
+def _axes(across: Span, up: Span, frame: Frame) -> str:
+    right, bottom = frame.width - frame.right, frame.height - frame.bottom
+    grid = "".join(
+        f'<path class="grid" d="M{frame.left} {frame.y(value, up):.1f}H{right}"></path>'
+        f'<text x="{frame.left - 6}" y="{frame.y(value, up) + 3.5:.1f}" text-anchor="end">{value:.3g}</text>'
+        for value in (up[0], (up[0] + up[1]) / 2, up[1])
+    )
+    return (
+        f'{grid}<text x="{frame.left}" y="{bottom + 15}">step {across[0]:.0f}</text>'
+        f'<text x="{right}" y="{bottom + 15}" text-anchor="end">{across[1]:.0f}</text>'
+    )
