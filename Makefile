@@ -43,7 +43,8 @@ test: $(VENV)/.requirements-dev $(VENV)/.browser $(VENV)/.postgres
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/mypy $(CODE)
-	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not soak" --numprocesses 2 --dist loadfile $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not soak and not browser" --numprocesses 2 --dist loadfile $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m "browser and not soak" $(ARGS)
 
 soak: $(VENV)/.requirements-dev $(VENV)/.browser $(VENV)/.postgres
 	$(BIN)/pytest -m soak $(ARGS)

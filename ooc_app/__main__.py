@@ -22,6 +22,7 @@ from ooc_app.commands import (
     exporting,
     figures,
     importing,
+    inspecting,
     keeping,
     people,
     publishing,
@@ -34,20 +35,21 @@ from ooc_app.export.destination import ExportError
 from ooc_app.intake.entries import ImportFileError
 from ooc_app.intake.images import ImageRefusedError
 from ooc_app.keeping.whole import KeepingError
+from ooc_app.launchers import LaunchError
 from ooc_app.serving import ServingError
 from training.config import ConfigError
 from training.publishing import PublishingError
 from training.state import RunFolderError
 
 GROUPS = (
-    importing, exporting, figures, queueing, people, distilling, publishing, checking, keeping,
+    importing, exporting, figures, queueing, people, distilling, publishing, checking, inspecting, keeping,
     copying,
 )  # fmt: skip
 EXPECTED = (
     ConfigError, CopyError, DataFolderError, ExportError, ImageRefusedError, ImportFileError, KeepingError,
-    PersonError, promotion.PromotionError, PublishingError, runner.RunError, RunFolderError, ServingError,
-    SettingsError, snapshot.SnapshotError, UnusableDatabaseError, UsageError, WeakPasswordError,
-    WrongRuleError,
+    LaunchError, PersonError, promotion.PromotionError, PublishingError, runner.RunError, RunFolderError,
+    ServingError, SettingsError, snapshot.SnapshotError, UnusableDatabaseError, UsageError,
+    WeakPasswordError, WrongRuleError,
 )  # fmt: skip
 """Failures whose own message says all a person needs."""
 

@@ -2,12 +2,13 @@
 
 The run folder is the truth: a page that reloads, or a server that restarts, sees the same run. One
 run at a time on a desk, because two would share its cores. What the process prints is in `run.log`.
+The process may be a launcher of several that share the run; the main one of these speaks for it.
 """
 
 import os
 import signal
 import subprocess
-import sys
+import threading
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,11 +16,15 @@ from typing import Any
 
 from db.vocabulary import RunStatus
 from ooc_app.desk import Desk
+from ooc_app.launchers import LOCAL, Launch, keep, kept
+from ooc_app.rented import FILE_NAME as OF_A_JOB
 from training.config import PROJECT_DIR
 from training.state import RunFolder, RunFolderError, RunState
 
 START_SECONDS = 20.0
-"""How long a started process may take to hold its folder before it counts as failed."""
+LAUNCH_SECONDS = 180.0
+"""How long a started process may take to hold its folder before it counts as failed: one that runs it, and
+one that launches others, each of which loads torch before they can meet."""
 
 
 class RunError(Exception):
@@ -42,10 +47,11 @@ class RunView:
     alarms: list[str] = field(default_factory=list)
 
 
-def start(desk: Desk, run_dir: Path) -> None:
+def start(desk: Desk, run_dir: Path, launch: Launch | None = None) -> None:
     """Start or resume the run and return once its process has the folder.
 
-    Raises RunError where another run is going, the folder holds no snapshot, or the process ends at once.
+    Without `launch` it is started as it was last. Raises RunError where another run is going, the folder
+    holds no snapshot, or the process ends at once, and ConfigError for batches that cannot be shared.
     """
     folder = RunFolder(run_dir)
     try:
@@ -55,24 +61,29 @@ def start(desk: Desk, run_dir: Path) -> None:
     busy = [path.name for path in _run_dirs(desk) if RunFolder(path).is_busy()]
     if busy:
         raise RunError(f"The run {busy[0]} is going: stop it or wait until it is done.")
+    if launch is not None:
+        keep(run_dir, launch)
+    chosen = kept(run_dir)
     with (run_dir / "run.log").open("ab") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "training", str(run_dir)],
+            chosen.command(run_dir),
             cwd=PROJECT_DIR,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
             start_new_session=True,
         )
-    deadline = time.monotonic() + START_SECONDS
-    while not (folder.is_busy() and folder.state().pid == process.pid):
+    patience = START_SECONDS if chosen == LOCAL else LAUNCH_SECONDS
+    deadline = time.monotonic() + patience
+    while not (folder.is_busy() and process.pid in (folder.state().pid, folder.state().launcher)):
         if process.poll() is not None:
             if process.returncode == 0:
                 return
-            raise RunError(f"The run ended at once: {_last_line(run_dir / 'run.log')}")
+            raise RunError(f"The run ended at once: {_why_ended(folder, process.pid)}")
         if time.monotonic() > deadline:
-            raise RunError(f"The run has not begun within {START_SECONDS:.0f} s; see {run_dir / 'run.log'}.")
+            raise RunError(f"The run has not begun within {patience:.0f} s; see {run_dir / 'run.log'}.")
         time.sleep(0.05)
+    threading.Thread(target=process.wait, daemon=True).start()  # or it would be a zombie once it ends
 
 
 def stop(run_dir: Path) -> None:
@@ -100,12 +111,7 @@ def view(run_dir: Path) -> RunView:
     if report is not None:
         state = replace(state, status=RunStatus.COMPLETE)
     elif state.status is RunStatus.RUNNING and not folder.is_busy():
-        state = replace(
-            state,
-            status=RunStatus.FAILED,
-            why="its process was killed, by somebody or by the system where memory ran out;"
-            " resume goes on from the last save",
-        )
+        state = replace(state, status=RunStatus.FAILED, why=_why_silent(folder))
     metrics = folder.metrics()
     return RunView(
         name=run_dir.name,
@@ -139,6 +145,27 @@ def _seconds_left(state: RunState, metrics: list[dict[str, Any]]) -> float | Non
     last, first = rows[-1], next(row for row in rows if row["seconds"] <= rows[-1]["seconds"])
     steps, seconds = last["step"] - first["step"], last["seconds"] - first["seconds"]
     return seconds / steps * (state.steps - state.step) if steps > 0 else None
+
+
+def _why_silent(folder: RunFolder) -> str:
+    """Say what became of a run that says it is going and is not."""
+    words = folder.last_words()
+    if words:
+        return words[0].why
+    if (folder.path / OF_A_JOB).exists():
+        return "it was going on a rented machine when it was fetched; fetch it again, or resume it here"
+    return (
+        "its process was killed, by somebody or by the system where memory ran out;"
+        " resume goes on from the last save"
+    )
+
+
+def _why_ended(folder: RunFolder, process_id: int) -> str:
+    """Say why a process ended at once: by the state, if it came that far, else by what it printed last."""
+    state = folder.state()
+    if process_id in (state.pid, state.launcher) and state.why:
+        return state.why
+    return _last_line(folder.path / "run.log")
 
 
 def _last_line(path: Path) -> str:

@@ -1,23 +1,39 @@
-"""The served student in this process: loaded in the background, asked by one thread at a time.
+"""The served student in this process: loaded in the background, asked on one thread of its own.
 
 The page must open before torch is there, so nothing here imports torch until a student is wanted.
-A promotion is noticed at the next question: the student then loads anew.
+A promotion is noticed at the next question: the student then loads anew. What the student takes from a
+picture is kept in memory by the hash of its bytes, and what it read of a question until its rationale is
+written, so that asking again about a picture costs less and a rationale starts at once.
 """
 
-import math
+import hashlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from db.vocabulary import Verdict
 from ooc_app.desk import Desk
+from ooc_app.model_thread import Kept, ModelThread
 from training.config import PROJECT_DIR
+from training.wording import in_words
 
 if TYPE_CHECKING:
+    from PIL import Image
+
+    from training.grounds import PartGrounds, WordGrounds
+    from training.prefill import Prefill
     from training.records import CaseInput
+    from training.reliance import Reliance
+    from training.sight import Sight
     from training.student import Student
+
+SIGHT_BYTES = 256 * 2**20
+"""Memory for what is kept of pictures: about 1,700 of SmolVLM-256M's, 40,000 of the tiny student's."""
+READ_BYTES = 256 * 2**20
+"""Memory for what is kept of questions until their rationales are written."""
 
 OUTSIDE_DOMAIN = (
     "This student knows only the pictures of the {domain}. This picture is not one of them, so treat the "
@@ -34,7 +50,8 @@ class CheckAnswer:
     """The student's verdict on one check.
 
     `probability` is of the verdict, 0.5 to 1. `domain` names the world a student is limited to, None
-    for one that knows photographs; `warning` says that the picture is not of that world.
+    for one that knows photographs; `warning` says that the picture is not of that world. Where the student
+    `cannot_tell`, its probability is in the band in which it was too often wrong on validation cases.
     """
 
     verdict: Verdict
@@ -43,16 +60,52 @@ class CheckAnswer:
     domain: str | None
     warning: str | None
     words: str
+    cannot_tell: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A question on its way to the model: the picture's hash, and how to open it where it is not kept.
+
+    `generation` counts the students that were loaded, so that nothing of an earlier one is taken.
+    """
+
+    student: "Student"
+    generation: int
+    sha256: str
+    picture: "Callable[[], Image.Image]"
+    case: "CaseInput"
+
+    @property
+    def sight_key(self) -> tuple[int, str]:
+        """What the picture is kept by."""
+        return (self.generation, self.sha256)
+
+    @property
+    def read_key(self) -> "tuple[int, str, CaseInput]":
+        """What the question is kept by once it is read."""
+        return (self.generation, self.sha256, self.case)
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """What the model gives of a question."""
+
+    begun: "Prefill"
+    is_strange: bool | None
 
 
 class Serving:
-    """Holds the student that is served now."""
+    """Holds the student that is served now; safe for several threads."""
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
-        self._model_in_use = threading.Lock()
+        self._model: ModelThread[_Asked, _Read] = ModelThread(self._read)
+        self._sights: Kept[tuple[int, str], Sight] = Kept(SIGHT_BYTES, lambda sight: sight.bytes)
+        self._begun: Kept[tuple[int, str, CaseInput], _Read] = Kept(READ_BYTES, lambda read: read.begun.bytes)
         self._loading = threading.Lock()
         self._student: Student | None = None
+        self._generation = 0
         self._source: str | None = None
         self._failure: str | None = None
 
@@ -70,48 +123,115 @@ class Serving:
     def check(
         self, image_path: Path, caption: str, date: str | None = None, place: str | None = None
     ) -> CheckAnswer:
-        """Judge one picture under one caption. Raises ServingError where no student can be loaded."""
-        from PIL import Image
+        """Judge one picture under one caption. Raises ServingError where no student can be loaded.
 
-        student = self._current()
-        case = self._case(caption, date, place)
-        with Image.open(image_path) as opened:
-            picture = opened.convert("RGB")
-        with self._model_in_use:
-            judged = student.judge(picture, case)
-            is_strange = student.strangeness(picture)
+        Questions that come from several threads at once are read together.
+        """
+        asked = self._asked(image_path, caption, date, place)
+        if self._sights.get(asked.sight_key) is None:
+            asked.picture()  # opened here, so that the model's thread need not
+        read = self._model.ask(asked)
+        student = asked.student
+        self._begun.put(asked.read_key, read)
+        judged = student.judgement(read.begun.margin)
         domain = student.domain.name if student.domain else None
         return CheckAnswer(
             verdict=judged.verdict,
             probability=round(judged.probability, 4),
             student=student.name,
             domain=domain,
-            warning=OUTSIDE_DOMAIN.format(domain=domain) if is_strange else None,
-            words=in_words(judged.verdict, judged.probability),
+            warning=OUTSIDE_DOMAIN.format(domain=domain) if read.is_strange else None,
+            words=in_words(judged.verdict, judged.probability, student.fit),
+            cannot_tell=student.fit.abstains(judged.probability),
         )
 
     def rationale(
         self, image_path: Path, caption: str, date: str | None, place: str | None, verdict: Verdict
     ) -> Iterator[str]:
-        """Yield the rationale so far, growing, as the student writes it."""
-        from PIL import Image
+        """Yield the rationale so far, growing, as the student writes it.
 
-        student = self._current()
-        with Image.open(image_path) as opened:
-            picture = opened.convert("RGB")
+        It goes on from what was read for the verdict, where that is still kept.
+        """
+        asked = self._asked(image_path, caption, date, place)
+
+        def begin() -> Iterator[str]:
+            kept = self._begun.get(asked.read_key) or self._read([asked])[0]
+            return asked.student.write(kept.begun, Verdict(verdict))
+
         text = ""
-        with self._model_in_use:
-            for piece in student.rationale(picture, self._case(caption, date, place), Verdict(verdict)):
-                text += piece
-                yield text.strip()
+        for piece in self._model.write(begin):
+            text += piece
+            yield text.strip()
+
+    def reliance(
+        self, image_path: Path, caption: str, date: str | None = None, place: str | None = None
+    ) -> "Reliance":
+        """Say whether the verdict depends on the picture: 8 prompts in one pass."""
+        from training.reliance import reliance
+
+        asked = self._asked(image_path, caption, date, place)
+        return self._model.run(lambda: reliance(asked.student, asked.picture(), asked.case))
+
+    def words_that_carry(
+        self, image_path: Path, caption: str, date: str | None = None, place: str | None = None
+    ) -> "WordGrounds":
+        """Say which words of the caption carry the verdict: up to 17 prompts in one pass."""
+        from training.grounds import words_that_carry
+
+        asked = self._asked(image_path, caption, date, place)
+        return self._model.run(lambda: words_that_carry(asked.student, asked.picture(), asked.case))
+
+    def parts_that_carry(
+        self, image_path: Path, caption: str, date: str | None = None, place: str | None = None
+    ) -> "PartGrounds":
+        """Say which parts of the picture carry the verdict: 37 pictures and prompts in one pass."""
+        from training.grounds import parts_that_carry
+
+        asked = self._asked(image_path, caption, date, place)
+        return self._model.run(lambda: parts_that_carry(asked.student, asked.picture(), asked.case))
+
+    def close(self) -> None:
+        """End the model's thread; what still waits fails."""
+        self._model.close()
+
+    def _read(self, asked: Sequence[_Asked]) -> list[_Read]:
+        """Read questions in one pass for each student they are for, on the model's thread."""
+        found: dict[int, _Read] = {}
+        for student in {id(one.student): one.student for one in asked}.values():
+            own = [number for number, one in enumerate(asked) if one.student is student]
+            sights = self._seen(student, [asked[number] for number in own])
+            begun = student.read(sights, [asked[number].case for number in own])
+            for number, sight, one in zip(own, sights, begun, strict=True):
+                found[number] = _Read(one, student.strangeness(sight))
+        return [found[number] for number in range(len(asked))]
+
+    def _seen(self, student: "Student", asked: Sequence[_Asked]) -> "list[Sight]":
+        """Return what the student takes from each picture; those not kept are looked at together, once."""
+        keys = [one.sight_key for one in asked]
+        seen = {key: sight for key in keys if (sight := self._sights.get(key)) is not None}
+        new = {key: one for key, one in zip(keys, asked, strict=True) if key not in seen}
+        if new:
+            for key, sight in zip(new, student.see([one.picture() for one in new.values()]), strict=True):
+                seen[key] = sight
+                self._sights.put(key, sight)
+        return [seen[key] for key in keys]
+
+    def _asked(self, image_path: Path, caption: str, date: str | None, place: str | None) -> _Asked:
+        from training.pictures import load_picture
+
+        student, generation = self._current()
+        with image_path.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        opened = cache(lambda: load_picture(image_path, student.edge))
+        return _Asked(student, generation, sha256, opened, self._case(caption, date, place))
 
     def _case(self, caption: str, date: str | None, place: str | None) -> "CaseInput":
         from training.records import CaseInput
 
         return CaseInput(id="", image="", caption=caption, date=date, place=place)
 
-    def _current(self) -> "Student":
-        """Return the student that should be served now, loading it where it is not loaded."""
+    def _current(self) -> "tuple[Student, int]":
+        """Return the student that should be served now and its generation, loading it where it is not."""
         from training.base import StudentError
         from training.student import Student
 
@@ -124,10 +244,13 @@ class Serving:
                     self._student, self._failure = None, str(error)
                     raise ServingError(str(error)) from error
                 self._source, self._failure = source, None
+                self._generation += 1
+                self._sights.clear()
+                self._begun.clear()
                 self._student.name = source.removeprefix(f"{PROJECT_DIR}/").removeprefix(
                     f"{self._desk.data_dir}/"
                 )
-            return self._student
+            return self._student, self._generation
 
     def _load_quietly(self) -> None:
         """Load before anybody asks; a failure is kept for `state` and for the first who does."""
@@ -137,14 +260,3 @@ class Serving:
             return
         except Exception as error:  # an unforeseen failure must show on the page, not in a dead thread
             self._failure = f"{type(error).__name__}: {error}"
-
-
-def in_words(verdict: Verdict, probability: float) -> str:
-    """Say a probability as a person would: how it leans, and how often such an answer is wrong."""
-    side = "out of context" if verdict is Verdict.OUT_OF_CONTEXT else "in context"
-    wrong = 1 - probability
-    if wrong >= 0.4:
-        return f"Close to a coin toss; it leans {side} by a little."
-    if wrong < 0.005:
-        return f"Firmly {side}; fewer than 1 in 200 such answers should be wrong."
-    return f"Leans {side}; about 1 in {math.floor(1 / wrong + 0.5)} such answers is wrong."

@@ -9,7 +9,7 @@ from pathlib import Path
 from training.config import ConfigError
 from training.faults import reason
 from training.records import RecordError
-from training.state import RunFolder, RunFolderError
+from training.state import RunFolder, RunFolderError, StageStopped
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -38,12 +38,14 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(folder: RunFolder) -> int:
     folder.check()
     from training import distil, report
-    from training.stage import StageStopped
 
     try:
-        print(report.as_markdown(distil.run(folder)))
+        made = distil.run(folder)
     except StageStopped:
         print(f"Stopped and saved. `python -m training {folder.path}` goes on from here.")
+        return 0
+    if made:  # the main process's; the others return nothing
+        print(report.as_markdown(made))
     return 0
 
 

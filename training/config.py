@@ -170,8 +170,8 @@ class DistilConfig:
     may take on the fast path, in bytes; `tokens_per_pass` is how many the language model takes in at once
     there: the passes of a longer batch are computed again in the backward pass. With `ablation`, stage 2
     is also trained with each other set of negatives, to be compared in the report.
-    `activation_checkpointing` computes activations again in the backward pass, layer by layer, where `path`
-    is `stock`; on the fast path `tokens_per_pass` bounds the same memory.
+    `activation_checkpointing` computes activations again in the backward pass, layer by layer, on TRL's own
+    path; on the fast one `tokens_per_pass` bounds the same memory.
     """
 
     student: str

@@ -4,12 +4,14 @@ Runs in a run folder and needs nothing else. Every part says by what it leaves i
 is done, and what is done is not done again, so running a folder that was stopped or killed goes on where
 it was: a stage's folder exists exactly when the stage is complete, and `report.json` exactly when the
 run is. A part is one entry of `_Distillation.parts`; its name is what `state.json` calls `stage`.
+
+Several processes may share a run (`training.ranks`). They go through the parts side by side, up to the last
+one they share, and the main one says what is done; from there on it works alone.
 """
 
 import json
+import os
 import shutil
-import signal
-import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -20,16 +22,18 @@ from typing import TYPE_CHECKING, Any
 from db.vocabulary import RunStatus, Split, Stage, Verdict
 from training import report
 from training.adapter_card import leave_cards
-from training.calibrate import fit_temperature
+from training.calibrate import fit_temperature, measured
 from training.config import DistilConfig, load_config
 from training.evaluate import Score, calibration, student_score, teacher_scores
-from training.faults import reason
-from training.plots import write_plots
+from training.faults import SmallerNextTimeError, is_lost_peer, reason
+from training.plots import write_plots, write_reliability
 from training.preferences import made_kinds, stage2_preferences
 from training.provenance import leave_provenance
+from training.ranks import ALONE, Ranks, joined, part, share_of
 from training.records import GoldCase, Preference, Target, read_records
 from training.report import ABLATION_LABELS, ablation_results
-from training.state import RunFolder, RunFolderError, write_whole
+from training.state import LastWord, RunFolder, RunFolderError, SideFolder, StageStopped, write_whole
+from training.stopping import StopRequests
 
 if TYPE_CHECKING:
     from training.stage import StageInputs
@@ -39,65 +43,83 @@ if TYPE_CHECKING:
 def run(folder: RunFolder) -> dict[str, Any]:
     """Run or resume the folder to its end and return the report.
 
-    Raises RunFolderError for a folder without snapshot or one that is being run, and StageStopped
-    after a SIGTERM or Ctrl-C, once everything is saved. Any other failure is noted in `state.json`.
+    A process beside the main one returns nothing once its part in it is over. Raises RunFolderError for a
+    folder without snapshot or one that is being run, and StageStopped after a SIGTERM or Ctrl-C, once
+    everything is saved. Any other failure is noted in `state.json`.
     """
     folder.check()
+    with joined() as ranks:
+        return _as_main(folder, ranks) if ranks.is_main else _beside(SideFolder(folder.path), ranks)
+
+
+def _as_main(folder: RunFolder, ranks: Ranks) -> dict[str, Any]:
     with folder.locked():
         done = folder.report()
-        if done is not None:
-            return done
-        stop = _stop_requested()
+        lost = folder.heed()
+        if ranks.main_says(done) is not None:
+            return done or {}
+        if lost:
+            print(f"The last start ended: {lost}")
+        stop = StopRequests(folder, ranks)
+        folder.launcher = os.getppid() if ranks.count > 1 else None
         folder.say(stage=None)
         try:
             folder.clear()
-            return _Distillation(folder, stop).run()
+            return _Distillation(folder, stop, ranks).run()
         except Exception as error:
-            _note_end(folder, error)
+            _note_end(folder, error, stop)
             raise
 
 
-def _note_end(folder: RunFolder, error: Exception) -> None:
+def _beside(folder: RunFolder, ranks: Ranks) -> dict[str, Any]:
+    """Take part in what the main process says is not done."""
+    if ranks.main_says(None) is not None:
+        return {}
+    try:
+        return _Distillation(folder, StopRequests(folder, ranks), ranks).run()
+    except Exception as error:
+        said = isinstance(error, StageStopped | SmallerNextTimeError) or is_lost_peer(error)
+        if not said:
+            folder.leave_word(ranks.rank, LastWord(reason(error)))
+        raise
+
+
+def _note_end(folder: RunFolder, error: Exception, stop: StopRequests) -> None:
     """Say in `state.json` why the run ended, having deleted what was not written to its end.
 
     That makes room for the state on a full disk.
     """
-    from training.stage import StageStopped
-
     with suppress(OSError):
         folder.clear()
     last = folder.state()
-    stopped = isinstance(error, StageStopped)
-    status = RunStatus.STOPPED if stopped else RunStatus.FAILED
-    why = "stopped on request; everything is saved" if stopped else reason(error)
     with suppress(OSError):  # the error itself goes up, and a run without a word counts as killed
+        lost = folder.heed()
+        stopped = isinstance(error, StageStopped) and lost is None
+        status = RunStatus.STOPPED if stopped else RunStatus.FAILED
+        why = stop.why() if stopped else lost or reason(error)
         folder.say(status=status, stage=last.stage, step=last.step, steps=last.steps, why=why, path=last.path)
-
-
-def _stop_requested() -> Callable[[], bool]:
-    """Turn SIGTERM and SIGINT into a question the stages ask after every step."""
-    asked = threading.Event()
-    if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: asked.set())
-    return asked.is_set
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A part of a run: its name in `state.json`, whether it is done, and what does it."""
+    """A part of a run: its name in `state.json`, whether it is done, and what does it.
+
+    `is_shared` says that all processes do it, and not the main one alone.
+    """
 
     name: str
     is_done: Callable[[], bool]
     do: Callable[[], None]
+    is_shared: bool = False
 
 
 class _Distillation:
     """A run folder on its way from snapshot to report."""
 
-    def __init__(self, folder: RunFolder, stop_requested: Callable[[], bool]) -> None:
+    def __init__(self, folder: RunFolder, stop_requested: Callable[[], bool], ranks: Ranks = ALONE) -> None:
         self.folder = folder
         self.stop_requested = stop_requested
+        self.ranks = ranks
         self.config: DistilConfig = load_config(folder.config_path)
         self.evaluation_path = folder.path / "evaluation.json"
         self.stage_run: StageRun | None = None
@@ -107,36 +129,49 @@ class _Distillation:
         folder = self.folder
         return [
             Part("snapshot", lambda: False, self._check_snapshot),
-            Part("features", folder.adapter_dir(Stage.SFT).is_dir, self._features),
-            Part("sft", folder.adapter_dir(Stage.SFT).is_dir, lambda: self._sft().run()),
+            Part("features", folder.adapter_dir(Stage.SFT).is_dir, self._features, is_shared=True),
+            Part("sft", folder.adapter_dir(Stage.SFT).is_dir, lambda: self._sft().run(), is_shared=True),
             Part("negatives", self._negatives_are_done, self._make_negatives),
-            Part("reference", self._dpo_is_done, self._reference),
-            Part("dpo", self._dpo_is_done, lambda: self._dpo().run()),
+            Part("reference", self._dpo_is_done, self._reference, is_shared=True),
+            Part("dpo", self._dpo_is_done, lambda: self._dpo().run(), is_shared=True),
             Part("evaluate", self.evaluation_path.exists, self._evaluate),
             Part("ablation", self._ablation_is_done, self._compare),
             Part("report", folder.report_path.exists, self._report),
         ]
 
     def run(self) -> dict[str, Any]:
-        """Do every part that is not done, and return the report."""
-        from training.stage import StageStopped
-
-        for part in self.parts():
-            if part.is_done():
-                continue
-            if self.stop_requested():
-                raise StageStopped
-            self.folder.say(stage=part.name)
-            started = time.monotonic()
-            try:
-                part.do()
-            finally:
-                self._add_seconds(part.name, time.monotonic() - started)
+        """Do every part that is not done, and return the report; nothing beside the main process."""
+        parts = self.parts()
+        shared_up_to = max(number for number, one in enumerate(parts) if one.is_shared)
+        for number, one in enumerate(parts):
+            if number > shared_up_to and self.ranks.count > 1:
+                part()
+                if not self.ranks.is_main:
+                    return {}
+                self.ranks = ALONE
+            self._go_through(one)
         made = self.folder.report()
         if made is None:
             raise RunFolderError(f"{self.folder.path} has no report.json although its report was written.")
         self.folder.say(status=RunStatus.COMPLETE, stage="report")
         return made
+
+    def _go_through(self, one: Part) -> None:
+        """Do a part unless it is done or another process's. Raises StageStopped before it where asked to."""
+        is_main = self.ranks.is_main
+        if self.ranks.main_says(is_main and one.is_done()):
+            return
+        if self.ranks.any_says(self.stop_requested()):
+            raise StageStopped
+        if not is_main and not one.is_shared:
+            return
+        self.folder.say(stage=one.name)
+        started = time.monotonic()
+        try:
+            one.do()
+        finally:
+            if is_main:
+                self._add_seconds(one.name, time.monotonic() - started)
 
     def _targets(self) -> list[Target]:
         return read_records(self.folder.path / "sft.jsonl", Target)
@@ -207,7 +242,8 @@ class _Distillation:
     def _inputs(self) -> "StageInputs":
         from training.stage import StageInputs
 
-        return StageInputs(self.folder, self.config, self.stop_requested)
+        config = share_of(self.config, self.ranks.count)
+        return StageInputs(self.folder, config, self.stop_requested, ranks=self.ranks)
 
     def _add_seconds(self, name: str, seconds: float) -> None:
         """Keep what each part took over all the processes that worked on it."""
@@ -227,6 +263,7 @@ class _Distillation:
     def _evaluate(self) -> None:
         """Score the student before, between and after the stages; leaves `evaluation.json`."""
         from training.judging import Judges
+        from training.reliance import turned
         from training.stage import PartProgress
         from training.student import Student
 
@@ -243,7 +280,11 @@ class _Distillation:
             final = judges.margins(student, cases)
         held_out = judges.margins(student, [one.case for one in validation])
         temperature = fit_temperature(held_out, [one.gold for one in validation])
-        fit = calibration(test, final, temperature) if test else {"temperature": temperature}
+        fit: dict[str, Any] = {"temperature": temperature}
+        if test:
+            fit = calibration(test, final, temperature)
+        fit |= measured(held_out, [one.gold for one in validation], temperature)
+        fit |= turned(student, self.folder.path, [one.case for one in validation])
         write_whole(self.folder.path / "calibration.json", json.dumps(fit, indent=2))
         margins = {"base": base, "stage1": stage1, "stage2": final if two_stages else None}
         scored: dict[str, Any] = {
@@ -254,7 +295,7 @@ class _Distillation:
 
     def _report(self) -> None:
         """Write plots, `report.md`, and `report.json` last; what only a run under way needs goes."""
-        plots = write_plots(self.folder.metrics())
+        plots = write_plots(self.folder.metrics()) | write_reliability(self._evaluation())
         for name, drawn in plots.items():
             write_whole(self.folder.path / name, drawn)
         made = {**self._made(), "plots": list(plots)}
@@ -268,7 +309,7 @@ class _Distillation:
     def _made(self) -> dict[str, Any]:
         test = self._held_out(Split.TEST)
         snapshot = json.loads(self.folder.snapshot_path.read_text(encoding="utf-8"))
-        evaluation = json.loads(self.evaluation_path.read_text(encoding="utf-8"))
+        evaluation = self._evaluation()
         seconds = self._seconds()
         made: dict[str, Any] = {"run": self.folder.path.name, "teachers": {}, "majority": None}
         if test:
@@ -290,6 +331,10 @@ class _Distillation:
             "held_out_by_verdict": {v.value: sum(case.gold == v for case in test) for v in Verdict},
             "seconds": {**seconds, "total": round(sum(seconds.values()), 1)},
         }
+
+    def _evaluation(self) -> dict[str, Any]:
+        evaluation: dict[str, Any] = json.loads(self.evaluation_path.read_text(encoding="utf-8"))
+        return evaluation
 
     def _negative_counts(self) -> dict[str, int]:
         path = self.folder.path / "negatives_counts.json"

@@ -73,5 +73,9 @@ class Domain:
 
 def picture_features(model: Any, pixels: Tensor) -> Tensor:
     """Return one feature for each picture (N, 3, H, W): mean and deviation over its patches, (N, D)."""
-    patches: Tensor = model.model.vision_model(pixel_values=pixels).last_hidden_state
+    return summary(model.model.vision_model(pixel_values=pixels).last_hidden_state)
+
+
+def summary(patches: Tensor) -> Tensor:
+    """Return one feature for each picture from its patches, (N, P, W): mean and deviation, (N, D)."""
     return torch.cat([patches.mean(1), patches.std(1)], dim=1)

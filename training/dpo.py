@@ -74,10 +74,10 @@ def _stage1_student(inputs: StageInputs, base: Any) -> PeftModel:
     return PeftModel.from_pretrained(base, inputs.folder.adapter_dir(Stage.SFT), is_trainable=True)
 
 
-def _settings(inputs: StageInputs) -> dict[str, Any]:
-    settings = inputs.config.dpo
+def _settings(inputs: StageInputs, *, recompute: bool = False) -> dict[str, Any]:
+    settings, working_dir = inputs.config.dpo, inputs.folder.checkpoints_dir(Stage.DPO)
     return {
-        **trainer_settings(inputs.config, settings, inputs.folder.checkpoints_dir(Stage.DPO)),
+        **trainer_settings(inputs.config, settings, working_dir, recompute=recompute),
         "beta": settings.beta,
         "loss_type": [settings.loss, "sft"],
         "loss_weights": [1.0, settings.sft_weight],
@@ -95,8 +95,10 @@ def _stock_trainer(
     trainer = WatchedDpoTrainer(
         **given,
         train_dataset=numbered(examples),
-        data_collator=RowsInOrder(collator, case_ids),
-        args=DPOConfig(**_settings(inputs), **ROWS_BY_NUMBER),
+        data_collator=RowsInOrder(collator, case_ids, inputs.ranks),
+        args=DPOConfig(
+            **_settings(inputs, recompute=inputs.config.activation_checkpointing), **ROWS_BY_NUMBER
+        ),
     )
     trainer.parts = inputs.parts
     return trainer
@@ -120,6 +122,7 @@ def _fast_trainer(
         family=family,
         most_tokens=inputs.config.tokens_per_pass,
         reference_path=inputs.folder.checkpoints_dir(Stage.DPO) / "reference.safetensors",
-        progress=progress,
+        progress=progress.together,
+        ranks=inputs.ranks,
         args=DPOConfig(**_settings(inputs), **ROWS_BY_NUMBER),
     )

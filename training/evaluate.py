@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from db.vocabulary import Answer, Verdict
-from training.calibrate import expected_calibration_error, sigmoid
+from training.calibrate import answers, counted, expected_calibration_error, sigmoid
 from training.records import GoldCase
 
 RESAMPLES = 2_000
@@ -73,14 +73,22 @@ def student_score(cases: Sequence[GoldCase], margins: Sequence[float]) -> Score:
     )
 
 
-def calibration(cases: Sequence[GoldCase], margins: Sequence[float], temperature: float) -> dict[str, float]:
-    """Return how well the probabilities at this temperature fit the held-out cases."""
+def calibration(cases: Sequence[GoldCase], margins: Sequence[float], temperature: float) -> dict[str, Any]:
+    """Return how well the probabilities at this temperature fit the held-out cases.
+
+    `bins` are those of the calibration error, for the reliability diagram.
+    """
+    gold = [case.gold for case in cases]
     out = [sigmoid(margin / temperature) for margin in margins]
-    gold = [case.gold is Verdict.OUT_OF_CONTEXT for case in cases]
-    brier = float(np.mean([(p - g) ** 2 for p, g in zip(out, gold, strict=True)]))
-    right = [(p >= 0.5) == g for p, g in zip(out, gold, strict=True)]
-    ece = expected_calibration_error([max(p, 1 - p) for p in out], right)
-    return {"temperature": temperature, "ece": ece, "brier": round(brier, 4)}
+    brier = float(np.mean([(p - (g is Verdict.OUT_OF_CONTEXT)) ** 2 for p, g in zip(out, gold, strict=True)]))
+    said, right = answers(margins, gold, temperature)
+    bins = counted(said, right, [0.5 + 0.05 * number for number in range(10)])
+    return {
+        "temperature": temperature,
+        "ece": expected_calibration_error(said, right),
+        "brier": round(brier, 4),
+        "bins": [asdict(one) for one in bins],
+    }
 
 
 def _majority_right(case: GoldCase) -> float:

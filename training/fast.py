@@ -27,6 +27,7 @@ from trl.trainer.utils import FusedCausalLMOutput
 from training.families import Family
 from training.features import Pictures, as_bytes
 from training.passes import Passes, lay_out
+from training.ranks import ALONE, Ranks
 from training.shared_prefix import Packed, Row, share_prefixes
 from training.watched import RowsInOrder, Watched
 
@@ -182,24 +183,25 @@ class SharedPrefixDpoTrainer(Watched, DPOTrainer):
     `model` is the stage-1 student as a PeftModel, trainable. The reference is that same student: TRL's
     copy of its adapter is asked once about every row, what it says is kept in `reference_path`, and the
     copy is dropped. What it has said so far is kept there too, every `KEEP_EVERY` seconds, so that a run
-    that was killed goes on asking where it was. `progress` is called with the rows of each batch.
+    that was killed goes on asking where it was. `progress` is called with the rows of each batch, which
+    several processes share.
     """
 
     def __init__(
         self, *, model: Any, rows: Sequence[Row], case_ids: Sequence[str], pictures: Pictures,
         family: Family, most_tokens: int, reference_path: Path, progress: Callable[[int], None],
-        **given: Any,
+        ranks: Ranks = ALONE, **given: Any,
     ) -> None:  # fmt: skip
         super().__init__(
             model=model,
             train_dataset=row_numbers(rows),
-            data_collator=RowsInOrder(DpoCollator(rows, pictures, most_tokens), case_ids),
+            data_collator=RowsInOrder(DpoCollator(rows, pictures, most_tokens), case_ids, ranks),
             **given,
         )
         share_prefixes(model.get_base_model(), family)
         identity = _reference_identity(model, rows, self.ld_alpha)
         keep = partial(write_reference, reference_path, identity)
-        said = read_reference(reference_path, identity)
+        said = ranks.main_says(read_reference(reference_path, identity) if ranks.is_main else None)
         self.references: Tensor = self._ask_reference(model.eval(), len(rows), said, progress, keep)
         self.step_counts: Tensor | None = None
         model.delete_adapter("ref")
@@ -226,7 +228,7 @@ class SharedPrefixDpoTrainer(Watched, DPOTrainer):
     def get_batch_samples(self, *given: Any) -> tuple[list[Batch], Any]:
         """Return the micro-batches of a step, having counted what all processes put into it."""
         batches, items = super().get_batch_samples(*given)
-        own = torch.stack([_counts(batch) for batch in batches]).sum(0)
+        own = self.data_collator.held([_counts(batch) for batch in batches]).sum(0)
         self.step_counts = self.accelerator.reduce(own.to(self.args.device), "sum").cpu()
         return batches, items
 
@@ -239,7 +241,8 @@ class SharedPrefixDpoTrainer(Watched, DPOTrainer):
         if self.step_counts is None:
             return list(self.loss_weights)
         parts = self.current_gradient_accumulation_steps * self.accelerator.num_processes
-        rows, tokens = (_counts(inputs) * parts / self.step_counts).tolist()
+        own = _counts(inputs) * (not self.data_collator.is_idle)
+        rows, tokens = (own * parts / self.step_counts).tolist()
         named = zip(self.loss_types, self.loss_weights, strict=True)
         return [weight * (tokens if name == "sft" else rows) for name, weight in named]
 
@@ -251,18 +254,22 @@ class SharedPrefixDpoTrainer(Watched, DPOTrainer):
 
         `said` are those of the first rows, from a process before this one.
         """
-        size = self.args.per_device_train_batch_size
+        size, ranks = self.args.per_device_train_batch_size, self.data_collator.ranks
         ask: Any = partial(self.compute_ref_log_probs, partial(_in_two_rows, model))
         known = torch.empty(2, 0) if said is None else said
         progress(known.shape[1])
         kept_at = time.monotonic()
-        for start in range(known.shape[1], rows, size):
-            numbers = [{"row": row} for row in range(start, min(start + size, rows))]
-            progress(len(numbers))
-            batch = self._prepare_inputs(self.data_collator(numbers))
-            del batch["row"]
-            known = torch.cat([known, torch.stack(ask(batch)).cpu()], dim=1)
-            if time.monotonic() - kept_at > KEEP_EVERY or known.shape[1] == rows:
+        for start in range(known.shape[1], rows, size * ranks.count):
+            asked = range(start, min(start + size * ranks.count, rows))
+            progress(len(asked))
+            heard = torch.empty(2, 0)
+            own = [{"row": row} for row in asked[ranks.rank * size : (ranks.rank + 1) * size]]
+            if own:
+                batch = self._prepare_inputs(self.data_collator.inner(own))
+                del batch["row"]
+                heard = torch.stack(ask(batch)).cpu()
+            known = torch.cat([known, *ranks.all_say(heard)], dim=1)
+            if ranks.is_main and (time.monotonic() - kept_at > KEEP_EVERY or known.shape[1] == rows):
                 keep(known)
                 kept_at = time.monotonic()
         return known

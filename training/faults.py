@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from training.config import ConfigError
 from training.records import RecordError
-from training.state import RunFolderError
+from training.state import DISK_NUMBERS, RunFolderError
 
 OUT_OF_MEMORY = (
     "DefaultCPUAllocator", "out of memory", "Cannot allocate memory", "std::bad_alloc",
@@ -27,9 +27,13 @@ DISK_FULL = (
 """What the system and PyTorch's writer of zip files say where a file cannot grow; the latter compares how
 much it wrote with how much it wanted to, and does not say why they differ."""
 
-WORKER_LOST = ("DataLoader worker", "exited unexpectedly", "killed by signal")
+PEER_LOST = (
+    "Connection closed by peer", "Connection reset by peer", "Broken pipe", "Socket closed",
+    "NCCL communicator was aborted", "ncclRemoteError", "Timed out waiting",
+)  # fmt: skip
+"""What gloo and NCCL say where a process on the other side is gone."""
 
-DISK_NUMBERS = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
+WORKER_LOST = ("DataLoader worker", "exited unexpectedly", "killed by signal")
 
 
 class NotFiniteError(RuntimeError):
@@ -40,9 +44,19 @@ class SmallestBatchError(RuntimeError):
     """Memory ends even with one row at a time."""
 
 
+class SmallerNextTimeError(RuntimeError):
+    """Memory ended in one of several processes; the smaller size is kept for when the run is resumed."""
+
+
+IN_THEIR_OWN_WORDS = (
+    RunFolderError, ConfigError, RecordError, NotFiniteError, SmallestBatchError, SmallerNextTimeError,
+)  # fmt: skip
+"""Errors whose own message says all a person needs."""
+
+
 def reason(error: BaseException) -> str:
     """Say why a run ended, and how it goes on."""
-    if isinstance(error, RunFolderError | ConfigError | RecordError | NotFiniteError | SmallestBatchError):
+    if isinstance(error, IN_THEIR_OWN_WORDS):
         return str(error)
     if is_disk_full(error):
         return "The disk is full: make room, then resume; the run goes on from the last save."
@@ -50,6 +64,11 @@ def reason(error: BaseException) -> str:
         return (
             "Memory ran out: close what else needs it or choose a smaller student, then resume;"
             " the run goes on from the last save."
+        )
+    if is_lost_peer(error):
+        return (
+            "One of the processes that share this run was lost, killed by somebody or by the system where"
+            " memory ran out: resume goes on from the last save."
         )
     if is_lost_worker(error):
         return f"A process that the run needs was lost ({_line(error)}): resume goes on from the last save."
@@ -72,6 +91,13 @@ def is_disk_full(error: BaseException) -> bool:
         (isinstance(one, OSError) and one.errno in DISK_NUMBERS)
         or any(said in str(one) for said in DISK_FULL)
         for one in _chain(error)
+    )
+
+
+def is_lost_peer(error: BaseException) -> bool:
+    """Whether a process that shares the run is gone."""
+    return any(
+        isinstance(one, RuntimeError) and any(s in str(one) for s in PEER_LOST) for one in _chain(error)
     )
 
 

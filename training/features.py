@@ -20,6 +20,7 @@ from torch import Tensor
 from training.families import Family
 from training.faults import in_halves
 from training.pictures import load_picture, longest_edge
+from training.ranks import ALONE, Ranks
 from training.student import TOKEN_INPUTS
 
 BATCH = 16
@@ -54,17 +55,21 @@ class FeatureStore:
     """Files of features in a folder, up to a budget in bytes.
 
     A file is written beside its place and renamed, and one whose length is not that of its tensor is
-    not read, so a kill leaves nothing that is mistaken for features.
+    not read, so a kill leaves nothing that is mistaken for features. Several processes share the budget.
     """
 
-    def __init__(self, folder: Path, *, width: int, dtype: torch.dtype, budget: int) -> None:
+    def __init__(
+        self, folder: Path, *, width: int, dtype: torch.dtype, budget: int, ranks: Ranks = ALONE
+    ) -> None:
         self.folder = folder
         self.width = width
         self.dtype = dtype
+        self.ending = f".{ranks.rank}.partial"  # two pictures may be equal, and have one name
         folder.mkdir(exist_ok=True)
-        for partial in folder.glob("*.partial"):
+        for partial in folder.glob("*.partial" if ranks.count == 1 else f"*{self.ending}"):
             partial.unlink()
-        self.room = budget - sum(path.stat().st_size for path in folder.iterdir())
+        kept = [path.stat().st_size for path in folder.iterdir() if path.suffix != ".partial"]
+        self.room = max(0, budget - sum(kept)) // ranks.count
 
     def get(self, key: str, tokens: int) -> Tensor | None:
         """Return the features, (tokens, width), mapped from their file; None where there are none."""
@@ -79,7 +84,7 @@ class FeatureStore:
         size = self.size(len(features))
         if size > self.room:
             return
-        partial = self.folder / f"{key}.partial"
+        partial = self.folder / f"{key}{self.ending}"
         partial.write_bytes(as_bytes(features))
         partial.replace(self.folder / key)
         self.room -= size
@@ -92,22 +97,24 @@ class FeatureStore:
 class Pictures:
     """The pictures of a run folder as prompts and features; those beyond the budget are computed anew.
 
-    `pause` is called now and then in long work, and may raise to end it; what is kept stays.
+    `pause` is called now and then in long work, and may raise to end it; what is kept stays. Several
+    processes share the pictures, and know of each other's.
     """
 
     def __init__(
         self, root: Path, model: Any, processor: Any, family: Family, *, folder: Path, budget: int,
-        pause: Callable[[], None] = lambda: None,
+        pause: Callable[[], None] = lambda: None, ranks: Ranks = ALONE,
     ) -> None:  # fmt: skip
         self.root = root
         self.pause = pause
+        self.ranks = ranks
         self.model = model.base_model
         self.processor = processor
         self.image_token_id: int = model.config.image_token_id
         self.edge = longest_edge(processor)
         self.identity = _identity(model, family, processor, self.edge)
         width = model.get_input_embeddings().embedding_dim * (1 + _inner_layers_fed(model))
-        self.store = FeatureStore(folder, width=width, dtype=model.dtype, budget=budget)
+        self.store = FeatureStore(folder, width=width, dtype=model.dtype, budget=budget, ranks=ranks)
         self.prepared: dict[str, _Prepared] = {}
 
     def encode(self, name: str, prompt: str) -> EncodedPrompt:
@@ -125,9 +132,19 @@ class Pictures:
         A picture is decoded once per prompt it is in, and goes through the vision tower once, with
         others of its shape. Raises ValueError where it has not as many features as image tokens.
         """
+        wanted = list(dict.fromkeys(asked))
+        mine = {*self.ranks.share(list(dict.fromkeys(name for name, _ in wanted)))}
+        own = [(name, prompt) for name, prompt in wanted if name in mine]
+        ids: dict[tuple[str, str], tuple[int, ...]] = {}
+        for some_ids, some_prepared in self.ranks.all_do(lambda: (self._prepare(own), self.prepared)):
+            ids |= some_ids
+            self.prepared |= some_prepared
+        return ids
+
+    def _prepare(self, asked: Sequence[tuple[str, str]]) -> dict[tuple[str, str], tuple[int, ...]]:
         ids: dict[tuple[str, str], tuple[int, ...]] = {}
         waiting: dict[str, EncodedPrompt] = {}
-        for name, prompt in dict.fromkeys(asked):
+        for name, prompt in asked:
             self.pause()
             encoded = self.encode(name, prompt)
             ids[name, prompt] = encoded.ids

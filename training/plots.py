@@ -66,6 +66,40 @@ def write_plots(metrics: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     }
 
 
+def write_reliability(evaluation: Mapping[str, Any]) -> dict[str, str]:
+    """Return the reliability diagram by the name of its file; nothing where no held-out case was judged.
+
+    A dot for each bin of probabilities, the larger the more answers are in it; on the dashed line what is
+    said is what is so.
+    """
+    bins = [one for one in evaluation.get("calibration", {}).get("bins", ()) if one["cases"]]
+    if not bins:
+        return {}
+    most = max(one["cases"] for one in bins)
+    whole: Span = (0.0, 1.0)
+    halves: Span = (0.5, 1.0)
+    dots = "".join(
+        f'<circle class="key-0" cx="{PAPER.x(one["said"], halves):.1f}" '
+        f'cy="{PAPER.y(1 - one["wrong"] / one["cases"], whole):.1f}" '
+        f'r="{3 + 9 * (one["cases"] / most) ** 0.5:.1f}"><title>{one["cases"]} answers, {one["wrong"]} wrong'
+        "</title></circle>"
+        for one in bins
+    )
+    title = "Share of right answers by the probability they were given"
+    known = sum(one["cases"] for one in bins)
+    right, bottom = PAPER.width - PAPER.right, PAPER.height - PAPER.bottom
+    ideal = _polyline([(0.5, 0.5), (1.0, 1.0)], halves, whole, PAPER)
+    return {
+        "reliability.svg": _around(
+            title,
+            f"{title}: {known} held-out answers in {len(bins)} bins",
+            f'{_grid(whole, PAPER)}<polyline class="curve curve-1" points="{ideal}"></polyline>{dots}'
+            f'<text x="{PAPER.left}" y="{bottom + 15}">0.5</text>'
+            f'<text x="{right}" y="{bottom + 15}" text-anchor="end">probability 1</text>',
+        )
+    }
+
+
 def points_of(
     metrics: Sequence[Mapping[str, Any]], stage: str, fields: Sequence[str]
 ) -> dict[str, list[Point]]:
@@ -105,11 +139,15 @@ def _paper(title: str, drawn: Mapping[str, Sequence[Point]]) -> str:
         f'text-anchor="end">{escape(words(field))} {points[-1][1]:.3g}</text>'
         for number, (field, points) in enumerate(drawn.items())
     )
+    return _around(title, spoken(title, drawn), keys + body(drawn, PAPER))
+
+
+def _around(title: str, said: str, drawn: str) -> str:
+    """Set a drawing on paper, with its title and what it says to whoever cannot see it."""
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {PAPER.width} {PAPER.height}" role="img" '
-        f'aria-label="{escape(spoken(title, drawn))}"><style>{STYLE}</style>'
-        f'<text class="title" x="{PAPER.left}" y="22">{escape(title)}</text>'
-        f"{keys}{body(drawn, PAPER)}</svg>\n"
+        f'aria-label="{escape(said)}"><style>{STYLE}</style>'
+        f'<text class="title" x="{PAPER.left}" y="22">{escape(title)}</text>{drawn}</svg>\n'
     )
 
 
@@ -138,12 +176,17 @@ def _polyline(points: Sequence[Point], across: Span, up: Span, frame: Frame) -> 
 
 def _axes(across: Span, up: Span, frame: Frame) -> str:
     right, bottom = frame.width - frame.right, frame.height - frame.bottom
-    grid = "".join(
+    return (
+        f'{_grid(up, frame)}<text x="{frame.left}" y="{bottom + 15}">step {across[0]:.0f}</text>'
+        f'<text x="{right}" y="{bottom + 15}" text-anchor="end">{across[1]:.0f}</text>'
+    )
+
+
+def _grid(up: Span, frame: Frame) -> str:
+    """Draw the lines of an axis: its least, its middle and its greatest figure."""
+    right = frame.width - frame.right
+    return "".join(
         f'<path class="grid" d="M{frame.left} {frame.y(value, up):.1f}H{right}"></path>'
         f'<text x="{frame.left - 6}" y="{frame.y(value, up) + 3.5:.1f}" text-anchor="end">{value:.3g}</text>'
         for value in (up[0], (up[0] + up[1]) / 2, up[1])
-    )
-    return (
-        f'{grid}<text x="{frame.left}" y="{bottom + 15}">step {across[0]:.0f}</text>'
-        f'<text x="{right}" y="{bottom + 15}" text-anchor="end">{across[1]:.0f}</text>'
     )

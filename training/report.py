@@ -82,6 +82,8 @@ def as_markdown(made: dict[str, Any]) -> str:
             f"Temperature {fit['temperature']:.2f}, fitted on validation; calibration error {fit['ece']:.3f},"
             f" Brier score {fit['brier']:.3f}."
         )
+    if "reliability.svg" in made.get("plots", []):
+        lines += ["", "![reliability](reliability.svg)"]
     return "\n".join([*lines, *_stage2(made), *_negatives(made), *_ablation(made)]) + "\n"
 
 
@@ -102,7 +104,8 @@ def _stage2(made: dict[str, Any]) -> list[str]:
     if not figures.get("margin"):
         return []
     began, now = figures["margin"]
-    plots = [f"![{name.removesuffix('.svg').replace('_', ' ')}]({name})" for name in made.get("plots", [])]
+    names = [name for name in made.get("plots", []) if name != "reliability.svg"]
+    plots = [f"![{name.removesuffix('.svg').replace('_', ' ')}]({name})" for name in names]
     said = f"The reward margin went from {began:.2f} to {now:.2f}. {collapse_sentence(made)}"
     return ["", "## Stage 2", "", said, "", *plots]
 

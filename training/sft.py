@@ -71,8 +71,9 @@ def _example(target: Target) -> dict[str, Any]:
     }
 
 
-def _settings(inputs: StageInputs) -> dict[str, Any]:
-    return trainer_settings(inputs.config, inputs.config.sft, inputs.folder.checkpoints_dir(Stage.SFT))
+def _settings(inputs: StageInputs, *, recompute: bool = False) -> dict[str, Any]:
+    working_dir = inputs.folder.checkpoints_dir(Stage.SFT)
+    return trainer_settings(inputs.config, inputs.config.sft, working_dir, recompute=recompute)
 
 
 def _stock_trainer(
@@ -84,8 +85,10 @@ def _stock_trainer(
     return WatchedSftTrainer(
         **given,
         train_dataset=numbered(examples),
-        data_collator=RowsInOrder(PictureCollator(collator, pictures), case_ids),
-        args=SFTConfig(**_settings(inputs), **ROWS_BY_NUMBER),
+        data_collator=RowsInOrder(PictureCollator(collator, pictures), case_ids, inputs.ranks),
+        args=SFTConfig(
+            **_settings(inputs, recompute=inputs.config.activation_checkpointing), **ROWS_BY_NUMBER
+        ),
     )
 
 
@@ -103,7 +106,9 @@ def _fast_trainer(
     trainer = WatchedSftTrainer(
         **given,
         train_dataset=row_numbers(rows),
-        data_collator=RowsInOrder(SftCollator(rows, pictures, inputs.config.tokens_per_pass), case_ids),
+        data_collator=RowsInOrder(
+            SftCollator(rows, pictures, inputs.config.tokens_per_pass), case_ids, inputs.ranks
+        ),
         args=SFTConfig(**_settings(inputs), **ROWS_BY_NUMBER, dataset_kwargs={"skip_prepare_dataset": True}),
     )
     share_prefixes(model, family)  # after TRL has given it its head

@@ -29,15 +29,11 @@ from training.families import Family
 from training.features import Pictures
 from training.pictures import load_pictures, longest_edge
 from training.ranks import ALONE, PATIENCE, Ranks
-from training.state import RunFolder, is_whole_checkpoint
+from training.state import RunFolder, StageStopped as StageStopped, is_whole_checkpoint
 from training.watched import Batch
 
 SAY_EVERY = 0.5
 """Seconds between two words of `state.json` on how far a part is; each is written through to the disk."""
-
-
-class StageStopped(Exception):  # noqa: N818 - not an error: somebody asked for it
-    """The stage was asked to stop and has saved; running the folder again goes on from there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +92,9 @@ class PartProgress:
         self.step = min(self.steps, self.step + pieces)
 
 
-def trainer_settings(config: DistilConfig, stage: StageConfig, output_dir: Path) -> dict[str, Any]:
+def trainer_settings(
+    config: DistilConfig, stage: StageConfig, output_dir: Path, *, recompute: bool = False
+) -> dict[str, Any]:
     """Return the arguments both of TRL's configurations take, with its defaults for GPUs undone."""
     on_gpu = torch.cuda.is_available()
     return {
@@ -117,7 +115,7 @@ def trainer_settings(config: DistilConfig, stage: StageConfig, output_dir: Path)
         "seed": config.seed,
         "bf16": on_gpu and precision(config.dtype) == "bfloat16",
         "use_cpu": not on_gpu,
-        "activation_checkpointing": config.activation_checkpointing and config.path == "stock",
+        "activation_checkpointing": recompute,
         "dataloader_pin_memory": on_gpu,
         "ddp_timeout": int(PATIENCE.total_seconds()),
         "max_length": None,
@@ -161,6 +159,7 @@ def fast_pictures(
         folder=folder.features_dir,
         budget=inputs.config.feature_bytes,
         pause=pause,
+        ranks=inputs.ranks,
     )
 
 

@@ -27,8 +27,9 @@ import torch
 from db.vocabulary import Stage
 from training.alarms import Alarm, AlarmKind
 from training.config import DistilConfig, StageConfig
-from training.faults import NotFiniteError, SmallestBatchError, is_out_of_memory
+from training.faults import NotFiniteError, SmallerNextTimeError, SmallestBatchError, is_out_of_memory
 from training.stage import Progress, StageInputs, leave_adapter, newest_checkpoint, step_of, train
+from training.state import LastWord
 
 Build = Callable[[StageInputs], tuple[Any, Progress]]
 
@@ -41,8 +42,9 @@ class StageRun:
         self.build = build
         self.built: tuple[Any, Progress] | None = None
         self.working_dir = inputs.folder.checkpoints_dir(stage)
-        kept = inputs.folder.micro_batch(stage)
-        self.inputs = smaller(inputs, stage, kept) if kept else inputs
+        size = stage_config(inputs.config, stage).batch_size
+        kept = fitting(size, inputs.folder.micro_batch(stage) or size)
+        self.inputs = smaller(inputs, stage, kept) if kept < size else inputs
 
     def prepare(self) -> tuple[Any, Progress]:
         """Return the trainer, built where there is none, in smaller micro-batches where memory ends."""
@@ -68,11 +70,13 @@ class StageRun:
             except Exception as error:
                 self._check_smaller_helps(error)
             self.built = None
-            self._keep_step(trainer)
             step = trainer.state.global_step
+            if self.inputs.ranks.count == 1:
+                self._keep_step(trainer)
             del trainer, progress
             self._go_smaller(step)
-        leave_adapter(trainer.model, self.inputs, self.stage)
+        self.inputs.ranks.all_say(self.stage)  # nobody has a file of the checkpoints open any more
+        leave_adapter(trainer, self.inputs, self.stage)
         self.built = None  # the next part's student needs the room
 
     def _check_smaller_helps(self, error: Exception) -> None:
@@ -87,35 +91,50 @@ class StageRun:
 
     def _keep_step(self, trainer: Any) -> None:
         """Save the last step that was taken, where no checkpoint is of it."""
-        saved = newest_checkpoint(self.working_dir)
+        ranks = self.inputs.ranks
+        saved = ranks.main_says(newest_checkpoint(self.working_dir) if ranks.is_main else None)
         step = trainer.state.global_step
         trainer.model.zero_grad(set_to_none=True)
         if step > (step_of(saved) if saved else 0):
             trainer._save_checkpoint(trainer.model, trial=None)  # there is no public way between two steps
 
     def _go_smaller(self, step: int) -> None:
-        """Halve the micro-batch from here on, and say so."""
+        """Halve the micro-batch from here on, and say so.
+
+        Raises SmallerNextTimeError where other processes wait for this one.
+        """
         gc.collect()  # what a failed step left lies in cycles
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
         before = stage_config(self.inputs.config, self.stage)
         self.inputs = smaller(self.inputs, self.stage, half(before.batch_size))
         now = stage_config(self.inputs.config, self.stage)
-        self.inputs.folder.append_alarm(
-            Alarm(
-                self.stage.value,
-                step,
-                AlarmKind.OUT_OF_MEMORY,
-                f"Memory ended after step {step} of stage {self.stage.value} with {before.batch_size} rows at"
-                f" a time: it goes on with {now.batch_size}, {now.accumulation} times a step.",
-                now.batch_size,
-            )
+        said = (
+            f"Memory ended after step {step} of stage {self.stage.value} with {before.batch_size} rows at"
+            f" a time: it goes on with {now.batch_size}, {now.accumulation} times a step"
         )
+        ranks, folder = self.inputs.ranks, self.inputs.folder
+        if ranks.count == 1:
+            said += "."
+        else:
+            said += ", once the run is resumed."
+        if ranks.is_main:
+            kind = AlarmKind.OUT_OF_MEMORY
+            folder.append_alarm(Alarm(self.stage.value, step, kind, said, now.batch_size))
+        else:
+            folder.leave_word(ranks.rank, LastWord(said, self.stage.value, step, now.batch_size))
+        if ranks.count > 1:
+            raise SmallerNextTimeError(said)
 
 
 def half(size: int) -> int:
     """Return the largest size of equal parts of a batch that is at most half of it."""
-    return next(part for part in range(size // 2, 0, -1) if size % part == 0)
+    return fitting(size, size // 2)
+
+
+def fitting(size: int, most: int) -> int:
+    """Return the largest size of equal parts of a batch that is at most `most`."""
+    return next(part for part in range(min(size, most), 0, -1) if size % part == 0)
 
 
 def smaller(inputs: StageInputs, stage: Stage, size: int) -> StageInputs:

@@ -5,6 +5,7 @@ whole, `metrics.jsonl` and `alarms.jsonl` are appended to, `report.json` is writ
 exactly when the run is complete.
 """
 
+import errno
 import fcntl
 import json
 import os
@@ -22,10 +23,16 @@ from db.vocabulary import RunStatus, Stage
 from training.alarms import Alarm, AlarmKind
 
 LOCK_ATTEMPTS = 20
+DISK_NUMBERS = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
+"""What the system answers where a file cannot grow."""
 
 
 class RunFolderError(Exception):
     """The folder cannot be run as it is; says why and what to do."""
+
+
+class StageStopped(Exception):  # noqa: N818 - not an error: somebody asked for it
+    """The stage was asked to stop and has saved; running the folder again goes on from there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +42,8 @@ class RunState:
     `stage` is the part of the run it is in, by name. In `sft` and `dpo`, `step` counts optimizer steps; in
     the other parts, what there is to do: pictures, preferences, cases. `why` is set when it ended. `path` is
     a sentence: whether the stage trains on the fast path or on the stock one, and why. `alarm` is the
-    newest of `alarms.jsonl`, as a sentence.
+    newest of `alarms.jsonl`, as a sentence. `launcher` is the process that started this one, where it
+    started others beside it.
     """
 
     status: RunStatus
@@ -47,6 +55,17 @@ class RunState:
     updated_at: str = ""
     path: str | None = None
     alarm: str | None = None
+    launcher: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LastWord:
+    """Why a process beside the main one ended; `micro_batch`, if any, is the size its stage goes on with."""
+
+    why: str
+    stage: str = ""
+    step: int = 0
+    micro_batch: int = 0
 
 
 class RunFolder:
@@ -62,6 +81,8 @@ class RunFolder:
         self.report_path = path / "report.json"
         self.features_dir = path / "features"
         self.lock_path = path / "lock"
+        self.stop_path = path / "stop"
+        self.launcher: int | None = None
 
     def adapter_dir(self, stage: Stage) -> Path:
         """Where the adapter of a stage is, once the stage is complete."""
@@ -98,12 +119,14 @@ class RunFolder:
         now = datetime.now(UTC).isoformat(timespec="seconds")
         alarms = self.alarms()
         alarm = alarms[-1].said if alarms else None
-        said = RunState(status, stage, step, steps, os.getpid(), why, now, path, alarm)
+        said = RunState(status, stage, step, steps, os.getpid(), why, now, path, alarm, self.launcher)
         text = json.dumps(asdict(said))
         try:
             write_whole(self.state_path, text)
-        except OSError:  # a full disk has room where the last state is
-            write_over(self.state_path, text)
+        except OSError as error:
+            if error.errno not in DISK_NUMBERS:
+                raise
+            write_over(self.state_path, text)  # a full disk has room where the last state is
 
     def append_metrics(self, row: dict[str, Any]) -> None:
         """Append one logged step."""
@@ -130,6 +153,30 @@ class RunFolder:
             if alarm.kind is AlarmKind.OUT_OF_MEMORY and alarm.stage == stage
         ]
         return halved[-1] if halved else None
+
+    def leave_word(self, rank: int, word: LastWord) -> None:
+        """Keep why the process `rank` ends, for whoever speaks for the run."""
+        write_whole(self.path / f"ended-{rank}.json", json.dumps(asdict(word)))
+
+    def last_words(self) -> list[LastWord]:
+        """Read why processes beside the main one ended, until `heed` was called."""
+        found = sorted(self.path.glob("ended-*.json"))
+        return [LastWord(**json.loads(path.read_text(encoding="utf-8"))) for path in found]
+
+    def heed(self) -> str | None:
+        """Take over what the processes beside the main one left, and return why the first one ended.
+
+        Only for who holds the folder.
+        """
+        words = self.last_words()
+        for word in words:
+            if word.micro_batch:
+                kind = AlarmKind.OUT_OF_MEMORY
+                self.append_alarm(Alarm(word.stage, word.step, kind, word.why, word.micro_batch))
+        for path in self.path.glob("ended-*.json"):
+            path.unlink()
+        self.stop_path.unlink(missing_ok=True)
+        return words[0].why if words else None
 
     def clear(self) -> None:
         """Delete what a kill or a full disk left half-written, and checkpoints of complete stages.
@@ -195,6 +242,22 @@ class RunFolder:
             raise RunFolderError(
                 f"{self.path} has no snapshot.json: freeze a snapshot first (`python -m ooc_app distil`)."
             )
+
+
+class SideFolder(RunFolder):
+    """The run folder as the processes beside the main one see it: they write nothing that it writes."""
+
+    def say(self, **_: Any) -> None:
+        """Leave the state to the main process."""
+
+    def append_metrics(self, row: dict[str, Any]) -> None:
+        """Leave the metrics to the main process."""
+
+    def append_alarm(self, alarm: Alarm) -> None:
+        """Leave the alarms to the main process; it is told of memory by a last word."""
+
+    def clear(self) -> None:
+        """Leave what is half-written to the main process."""
 
 
 def write_whole(path: Path, text: str) -> None:

@@ -1,37 +1,33 @@
-"""The student at work: a verdict from one forward pass, a rationale as it is written.
+"""The student at work: a verdict from one forward pass, and a rationale that goes on from that pass.
 
 A student is a folder or hub id of a vision-language model, or a run folder: then the base its
 configuration names, with the newest stage's adapter merged in. The two verdicts' texts part at one
 token; the softmax of the two logits there, divided by the run's temperature, is the probability.
 """
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from threading import Thread
 from typing import Any, Self
 
 import torch
 from peft import PeftModel
 from PIL import Image
 from torch import Tensor
-from transformers import TextIteratorStreamer
 
 from db.vocabulary import Stage, Verdict
 from training.base import StudentError, load_base, load_configured
-from training.calibrate import sigmoid
+from training.calibrate import Fit, sigmoid
 from training.config import DistilConfig, load_config, located
 from training.conversations import question_turn, with_image
 from training.domain import Domain
 from training.pictures import longest_edge, shrink
+from training.prefill import Prefill, read, write
 from training.prompts import VERDICT_TEXT
 from training.records import CaseInput
+from training.sight import TOKEN_INPUTS as TOKEN_INPUTS, Sight, see
 from training.state import RunFolder
-
-TOKEN_INPUTS = {"input_ids", "attention_mask", "token_type_ids", "mm_token_type_ids"}
-"""What a processor gives per token of text; families differ in which they have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +42,13 @@ class Student:
     """A loaded model and its processor; not safe for two threads at once."""
 
     def __init__(
-        self, model: Any, processor: Any, *, name: str, temperature: float = 1.0, domain: Domain | None = None
+        self, model: Any, processor: Any, *, name: str, fit: Fit | None = None, domain: Domain | None = None
     ) -> None:
         self.model = model.to(_device()).eval()
         self.processor = processor
         self.processor.tokenizer.padding_side = "left"
         self.name = name
-        self.temperature = temperature
+        self.fit = fit or Fit()
         self.domain = domain
         self.edge = longest_edge(processor)
 
@@ -68,8 +64,7 @@ class Student:
         dtype = "float32" if not torch.cuda.is_available() else "auto"
         model, processor = load_base(source, dtype)
         folder = Path(located(source))
-        temperature, domain = _temperature(folder), Domain.load(folder)
-        return cls(model, processor, name=source, temperature=temperature, domain=domain)
+        return cls(model, processor, name=source, fit=Fit.load(folder), domain=Domain.load(folder))
 
     @classmethod
     def untouched(cls, config: DistilConfig) -> Self:
@@ -87,7 +82,7 @@ class Student:
         model = with_adapter(base, run_dir, stage)
         name = f"{config.student} + {run_dir.name}/{stage.value}"
         domain = Domain.load(Path(located(config.student)))
-        return cls(model, processor, name=name, temperature=_temperature(run_dir), domain=domain)
+        return cls(model, processor, name=name, fit=Fit.load(run_dir), domain=domain)
 
     @torch.inference_mode()
     def margins(self, pictures: Sequence[Image.Image], cases: Sequence[CaseInput]) -> list[float]:
@@ -96,40 +91,44 @@ class Student:
         logits: Tensor = self.model(**inputs, logits_to_keep=1).logits[:, -1].float()
         return [float(odds) for odds in logits[:, out_of_context] - logits[:, in_context]]
 
-    def judge(self, picture: Image.Image, case: CaseInput) -> Judgement:
-        """Return the verdict on one case and its probability."""
-        margin = self.margins([shrink(picture, self.edge)], [case])[0]
+    @property
+    def temperature(self) -> float:
+        """Return what log-odds are divided by before they are a probability."""
+        return self.fit.temperature
+
+    def see(self, pictures: Sequence[Image.Image]) -> list[Sight]:
+        """Return what the student takes from pictures of any size, to be asked about more than once."""
+        return see(self, [shrink(picture, self.edge) for picture in pictures])
+
+    def read(self, sights: Sequence[Sight], cases: Sequence[CaseInput]) -> list[Prefill]:
+        """Read prompts in one pass; each gives a verdict (`judgement`) and can be gone on from (`write`)."""
+        return read(self, sights, cases)
+
+    def judgement(self, margin: float) -> Judgement:
+        """Return the verdict and its probability of log-odds before temperature."""
         out = sigmoid(margin / self.temperature)
         verdict = Verdict.OUT_OF_CONTEXT if out >= 0.5 else Verdict.IN_CONTEXT
         return Judgement(verdict, max(out, 1 - out))
+
+    def judge(self, picture: Image.Image, case: CaseInput) -> Judgement:
+        """Return the verdict on one case and its probability."""
+        return self.judgement(self.read(self.see([picture]), [case])[0].margin)
+
+    def write(self, begun: Prefill, verdict: Verdict, *, max_tokens: int = 160) -> Iterator[str]:
+        """Yield the rationale that follows the verdict, piece by piece, without reading the prompt again."""
+        return write(self, begun, verdict, max_tokens=max_tokens)
 
     def rationale(
         self, picture: Image.Image, case: CaseInput, verdict: Verdict, *, max_tokens: int = 160
     ) -> Iterator[str]:
         """Yield the rationale that follows the verdict, piece by piece, as it is written."""
-        inputs, _ = self._inputs(
-            [shrink(picture, self.edge)], [case], answer=f"{self._verdict_text(verdict)}."
-        )
-        streamer = TextIteratorStreamer(self.processor.tokenizer, skip_prompt=True, skip_special_tokens=True)
-        settings = {**inputs, "streamer": streamer, "max_new_tokens": max_tokens, "do_sample": False}
-        writer = Thread(target=self._generate, args=(settings, streamer), daemon=True)
-        writer.start()
-        yield from (piece for piece in streamer if piece)
-        writer.join()
+        yield from self.write(self.read(self.see([picture]), [case])[0], verdict, max_tokens=max_tokens)
 
-    def strangeness(self, picture: Image.Image) -> bool | None:
-        """Return whether the picture is unlike what the student was trained on; None where unknown."""
-        if self.domain is None:
+    def strangeness(self, sight: Sight) -> bool | None:
+        """Return whether a picture is unlike what the student was trained on; None where unknown."""
+        if self.domain is None or sight.summary is None:
             return None
-        inputs, _ = self._inputs([shrink(picture, self.edge)], [CaseInput("", "", "")])
-        return self.domain.is_strange(self.model, inputs["pixel_values"])
-
-    @torch.inference_mode()
-    def _generate(self, settings: dict[str, Any], streamer: TextIteratorStreamer) -> None:
-        try:
-            self.model.generate(**settings)
-        finally:
-            streamer.end()
+        return bool(self.domain.distances(sight.summary[None])[0] > self.domain.threshold)
 
     def prompts(self, cases: Sequence[CaseInput]) -> list[str]:
         """Return what the student is asked of each case, up to where its answer is due."""
@@ -147,21 +146,27 @@ class Student:
         )
 
     def _inputs(
-        self, pictures: Sequence[Image.Image], cases: Sequence[CaseInput], answer: str = ""
+        self, pictures: Sequence[Image.Image], cases: Sequence[CaseInput]
     ) -> tuple[dict[str, Tensor], tuple[int, int]]:
-        """Return model inputs that end where the verdict's deciding token is due (or after `answer`)."""
+        """Return model inputs that end where the verdict's deciding token is due."""
         common, deciding = self.deciding_tokens
         inputs = self.encoded(pictures, cases)
-        tail = self._tokens(answer) if answer else common
         for name in TOKEN_INPUTS & inputs.keys():
-            kinds = {"input_ids": tail, "attention_mask": [1] * len(tail)}
-            inputs[name] = _appended(inputs[name], kinds.get(name, [0] * len(tail)))
+            kinds = {"input_ids": common, "attention_mask": [1] * len(common)}
+            inputs[name] = _appended(inputs[name], kinds.get(name, [0] * len(common)))
         return dict(inputs.to(self.model.device, self.model.dtype)), deciding
+
+    @cached_property
+    def empty_prompt(self) -> tuple[list[int], int]:
+        """Return the tokens of a prompt without a caption, and how many of its last ones are its text's."""
+        empty = CaseInput("", "", "")
+        text = question_turn(empty)[0]["content"]
+        return self.tokens(self.prompts([empty])[0]), len(self.tokens(text))
 
     @cached_property
     def deciding_tokens(self) -> tuple[list[int], tuple[int, int]]:
         """Return the tokens both verdicts begin with, and the first that differs, in context first."""
-        first, second = (self._tokens(self._verdict_text(verdict)) for verdict in Verdict)
+        first, second = (self.tokens(self._verdict_text(verdict)) for verdict in Verdict)
         for position, (a, b) in enumerate(zip(first, second, strict=False)):
             if a != b:
                 return first[:position], (a, b)
@@ -176,7 +181,12 @@ class Student:
         text: str = whole[len(cue) : whole.rindex(VERDICT_TEXT[verdict])] + VERDICT_TEXT[verdict]
         return text
 
-    def _tokens(self, text: str) -> list[int]:
+    def answer_start(self, verdict: Verdict) -> str:
+        """Return what an answer begins with before its rationale."""
+        return f"{self._verdict_text(verdict)}."
+
+    def tokens(self, text: str) -> list[int]:
+        """Return a text's tokens, none added."""
         ids: list[int] = self.processor.tokenizer(text, add_special_tokens=False)["input_ids"]
         return ids
 
@@ -201,10 +211,3 @@ def _appended(rows: Tensor, values: list[int]) -> Tensor:
 
 def _device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def _temperature(run_dir: Path) -> float:
-    path = run_dir / "calibration.json"
-    if not path.exists():
-        return 1.0
-    return float(json.loads(path.read_text(encoding="utf-8"))["temperature"])

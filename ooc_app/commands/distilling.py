@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ooc_app import demo, promotion, runner, snapshot
+from ooc_app.commands import launching
 from ooc_app.commands.planning import show_plan
 from ooc_app.commands.terminal import Add, saying, tell
 from ooc_app.desk import Desk
@@ -26,6 +27,8 @@ def add_commands(add: Add) -> None:
     chosen.add_argument("--preset", choices=preset_names(), default=DEMO)
     distil.add_argument("--run", dest="run_name", help="name of the run (default: the time)")
     distil.add_argument("--resume", metavar="RUN", help="go on with a run that was stopped or killed")
+    distil.add_argument("--fetch", metavar="RUN", help="bring back what a rented machine made of a run")
+    launching.add_options(distil)
     _add_negatives(distil)
     distil.add_argument("--dry-run", action="store_true", help="say what would be done and needed, and stop")
     add("promote", promote_command).add_argument("promoted", metavar="RUN")
@@ -46,10 +49,14 @@ def _add_negatives(command: argparse.ArgumentParser) -> None:
 
 def distil_command(desk: Desk, given: argparse.Namespace) -> int:
     """Freeze a snapshot and run both stages on it, or resume a run."""
+    if given.fetch:
+        return launching.fetch(launching.run_dir_of(desk, given.fetch), given)
+    launch = launching.chosen_launch(given)
     run_dir = desk.runs_dir / given.resume if given.resume else None
     if run_dir is None:
         plan = read_plan(given.config) if given.config else snapshot.plan(desk, given.preset)
         config = with_negatives(plan.config, given.negatives, compare=given.ablation)
+        launching.check_shares(config, launch)
         summary = snapshot.preview(desk)
         tried = snapshot.negatives_tried(summary, config)
         negatives = {f"{kind}_negatives_tried": count for kind, count in tried.items()}
@@ -61,7 +68,9 @@ def distil_command(desk: Desk, given: argparse.Namespace) -> int:
         if not needed.advice.startswith("Fits"):
             print(needed.advice, file=sys.stderr)
         run_dir = snapshot.freeze(desk, name=given.run_name, config=config)
-    runner.start(desk, run_dir)
+    if given.launcher == launching.RENTED:
+        return launching.rent(run_dir, given)
+    runner.start(desk, run_dir, launch)
     view = demo.watched(run_dir, saying(given))
     if view.report is None:
         print(f"The run {view.name} is {view.status}: {view.why}.", file=sys.stderr)

@@ -1,9 +1,9 @@
 """Decode pictures nobody vouches for, in a process of its own: `python -m ooc_app.intake.decode`.
 
 The process reads requests from stdin and writes replies to stdout until stdin closes, which also
-happens when its parent dies, however it dies. It imports Pillow and nothing of the project, opens
-no file, has no key in its environment, and may use `MEMORY_LIMIT` bytes of address space; the time
-limit is kept by the parent (`worker.py`), which is not exposed to the bytes.
+happens when its parent dies, however it dies. It imports Pillow, its HEIC plugin and of the project
+only `frames.py`, opens no file, has no key in its environment, and may use `MEMORY_LIMIT` bytes of
+address space; the time limit is kept by the parent (`worker.py`), which is not exposed to the bytes.
 
 A request is one command byte, the length as 8 bytes, the image. A reply is the length of a JSON
 object as 4 bytes, the length of a body as 8, the object, the body. Numbers are big-endian.
@@ -16,6 +16,7 @@ import resource
 import struct
 import sys
 import warnings
+from collections.abc import Iterable
 from typing import BinaryIO, cast
 
 from PIL import (  # naming the seven plugins keeps Pillow from loading the other forty
@@ -32,6 +33,9 @@ from PIL import (  # naming the seven plugins keeps Pillow from loading the othe
     UnidentifiedImageError,
     WebPImagePlugin,
 )
+from pillow_heif import register_heif_opener
+
+from ooc_app.intake.frames import Size, gif_sizes, png_sizes
 
 PLUGINS = (
     JpegImagePlugin,
@@ -42,10 +46,13 @@ PLUGINS = (
     BmpImagePlugin,
     AvifImagePlugin,
 )
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF")
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF", "HEIF")
 SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"II*\0", b"MM\0*", b"BM")
-INNER_SIGNATURES = (b"WEBP", b"avif", b"avis")  # at byte 8, behind the length
-FORMATS_IN_WORDS = "JPEG, PNG, WebP, GIF, TIFF, BMP or AVIF"
+INNER_SIGNATURES = (  # at byte 8, behind the length
+    b"WEBP", b"avif", b"avis", b"mif1", b"msf1",
+    b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs",
+)  # fmt: skip
+FORMATS_IN_WORDS = "JPEG, PNG, WebP, GIF, TIFF, BMP, AVIF or HEIC"
 
 PIXELS_MAX = 64_000_000  # a 61-megapixel camera's full frame still passes; 256 MB as RGBA
 FRAMES_MAX = 1_000
@@ -77,6 +84,8 @@ def main() -> None:
     warnings.simplefilter("ignore")
     warnings.simplefilter("error", Image.DecompressionBombWarning)
     Image.MAX_IMAGE_PIXELS = PIXELS_MAX
+    # an embedded thumbnail decoded in place of the picture would say nothing of the picture
+    register_heif_opener(thumbnails=False, depth_images=False, aux_images=False, decode_threads=1)
     requests, replies = sys.stdin.buffer, sys.stdout.buffer
     while header := requests.read(REQUEST.size):
         command, length = REQUEST.unpack(header)
@@ -105,7 +114,9 @@ def reply_to(command: bytes, data: bytes) -> tuple[dict[str, object], bytes]:
         }, b""
     except MemoryError:
         return {"refused": "The picture needs too much memory to open: save a smaller copy."}, b""
-    except Exception:  # Pillow has no common base class for what damaged files raise
+    except Exception as error:  # Pillow has no common base class for what damaged files raise
+        if isinstance(error, OSError) and "truncated" in str(error):
+            return {"refused": "The picture is cut short, its last part is missing: get the whole file."}, b""
         return {
             "refused": "The picture cannot be decoded in full, so it is damaged, cut short "
             "or made to do harm: get the original file."
@@ -113,8 +124,10 @@ def reply_to(command: bytes, data: bytes) -> tuple[dict[str, object], bytes]:
 
 
 def examine(data: bytes) -> tuple[dict[str, object], bytes]:
-    """Decode the picture once, in full; say its format and its upright size in pixels."""
+    """Decode the picture once, in full; say its format, its upright size in pixels, its frames."""
     image = opened(data)
+    frames = getattr(image, "n_frames", 1)
+    check_frames(image, data, frames)
     width, height = image.size
     image.draft(None, (64, 64))  # a JPEG still has every bit of it read, several times as fast
     image.load()
@@ -122,8 +135,10 @@ def examine(data: bytes) -> tuple[dict[str, object], bytes]:
         width, height = image.size
     elif orientation(image) >= 5:
         width, height = height, width
-    format_name = "JPEG" if image.format == "MPO" else image.format  # the file of a twin-lens camera
-    return {"format": format_name, "width": width, "height": height}, b""
+    format_name = image.format
+    if format_name == "MPO":  # a JPEG with another view, or with its brightness for better screens
+        format_name, frames = "JPEG", 1
+    return {"format": format_name, "width": width, "height": height, "frames": frames}, b""
 
 
 def show(data: bytes) -> tuple[dict[str, object], bytes]:
@@ -166,11 +181,39 @@ def opened(data: bytes) -> ImageFile.ImageFile:
     return image
 
 
+def check_frames(image: ImageFile.ImageFile, data: bytes, frames: int) -> None:
+    """Refuse a picture one of whose frames passes `PIXELS_MAX`, by what the file says of each.
+
+    All frames of a WebP or an AVIF have the size of the picture, which opening it has checked. Leaves
+    `image` at the frame it was at.
+    """
+    sizes: Iterable[Size] = ()
+    if image.format == "GIF":
+        sizes = gif_sizes(data)
+    elif image.format == "PNG":
+        sizes = png_sizes(data)
+    elif frames > 1 and image.format in ("TIFF", "MPO", "HEIF"):
+        first, others = image.tell(), []
+        for frame in range(frames):
+            image.seek(frame)  # reads the header of the frame
+            others.append(image.size)
+        image.seek(first)
+        sizes = others
+    for number, (width, height) in enumerate(sizes, 1):
+        if width * height > PIXELS_MAX:
+            raise RefusedError(
+                f"Frame {number} of the picture has more than the {PIXELS_MAX // 1_000_000} megapixels "
+                "allowed: save one frame."
+            )
+
+
 def named(data: bytes) -> str:
     """Name a kind of file that people often try, for the sentence that refuses it."""
     head = data[:1024].lower()
-    if data[4:8] == b"ftyp" and data[8:11] in (b"hei", b"hev", b"mif", b"msf"):
-        return "a HEIC photograph"
+    if data.startswith((b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51")):
+        return "a JPEG 2000 picture"
+    if data[4:8] == b"ftyp":
+        return "a video"
     if b"<svg" in head:
         return "an SVG drawing"
     if head.startswith(b"%pdf"):

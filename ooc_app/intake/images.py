@@ -1,10 +1,11 @@
 """The only door for image bytes: from an upload, a folder or a data set into the data folder.
 
-A picture is taken when it is one of seven formats by content (its name is never looked at), within
-the caps on bytes, pixels and frames, and decodes in full; the decoding happens in another process
-(`worker.py`). What is kept are the original bytes, under their SHA-256: `ab/cdef...`. What the page
-shows is a copy made from them on first use, upright, in sRGB, without metadata: `shown/ab/cdef....jpg`.
-Lists show a thumbnail, made once from that copy: `thumbs/ab/cdef....jpg`.
+A picture is taken when it is one of eight formats by content, within the caps on bytes, pixels and
+frames, and decodes in full; the decoding happens in another process (`worker.py`). Its name, or the
+type a server gives it, decides nothing: where it says another format, that is noted. What is kept are
+the original bytes, under their SHA-256: `ab/cdef...`. What the page shows is a copy made from them on
+first use, upright, in sRGB, without metadata: `shown/ab/cdef....jpg`. Lists show a thumbnail, made once
+from that copy: `thumbs/ab/cdef....jpg`.
 """
 
 import hashlib
@@ -21,6 +22,14 @@ BYTES_MAX = 40_000_000
 EXAMINE = b"E"  # the commands of decode.py, which is not imported here: it loads Pillow
 SHOW = b"S"
 THUMB = b"T"
+DECLARED = {
+    "jpg": "JPEG", "jpeg": "JPEG", "jpe": "JPEG", "jfif": "JPEG", "pjpeg": "JPEG",
+    "png": "PNG", "x-png": "PNG", "apng": "PNG", "webp": "WEBP", "gif": "GIF", "tif": "TIFF", "tiff": "TIFF",
+    "bmp": "BMP", "dib": "BMP", "x-ms-bmp": "BMP", "avif": "AVIF", "avifs": "AVIF",
+    "heic": "HEIF", "heif": "HEIF", "hif": "HEIF", "heics": "HEIF", "heifs": "HEIF",
+}  # fmt: skip
+"""The format that the end of a name, or a media type without `image/`, declares."""
+WRITTEN = {"WEBP": "WebP", "HEIF": "HEIC"}
 
 _worker = Worker()  # holds no process until the first picture
 
@@ -42,12 +51,26 @@ class StoredImage:
     width: int  # pixels, upright
     height: int
     byte_size: int
+    frames: int = 1
+    declared: str | None = None  # the format it was said to have, where something said one
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What whoever gave the picture should know of it, one sentence each."""
+        found = []
+        if self.declared not in (None, self.format):
+            declared, actual = (WRITTEN.get(name, name) for name in (self.declared, self.format))
+            found.append(f"The picture is declared as {declared} and is {actual}: it is read as {actual}.")
+        if self.frames > 1:
+            which = "main" if self.format == "HEIF" else "first"
+            found.append(f"The picture has {self.frames:,} frames: only the {which} one is shown and judged.")
+        return tuple(found)
 
 
-def admit(data: bytes, images_dir: Path) -> StoredImage:
+def admit(data: bytes, images_dir: Path, declared: str | None = None) -> StoredImage:
     """Check a picture and store its bytes; a picture already there is left as it is.
 
-    Raises ImageRefusedError, with nothing stored.
+    `declared` is a file's name or a media type. Raises ImageRefusedError, with nothing stored.
     """
     if not data:
         raise ImageRefusedError("The file is empty: choose a picture file.")
@@ -60,7 +83,8 @@ def admit(data: bytes, images_dir: Path) -> StoredImage:
         path.touch()  # a picture of no case is cleared away only when nobody asked for it in an hour
     else:
         write_whole(path, data)
-    return StoredImage(sha256, answer["format"], answer["width"], answer["height"], len(data))
+    size = answer["width"], answer["height"], len(data)
+    return StoredImage(sha256, answer["format"], *size, answer["frames"], declared_format(declared))
 
 
 def admit_file(path: Path, images_dir: Path) -> StoredImage:
@@ -71,7 +95,18 @@ def admit_file(path: Path, images_dir: Path) -> StoredImage:
     size = path.stat().st_size
     if size > BYTES_MAX:
         raise ImageRefusedError(too_large(size))
-    return admit(path.read_bytes(), images_dir)
+    return admit(path.read_bytes(), images_dir, path.name)
+
+
+def declared_format(declared: str | None) -> str | None:
+    """Return the format that a file's name or a media type stands for, None where it is none of ours."""
+    if declared is None:
+        return None
+    word = declared.partition(";")[0].strip().lower()
+    for mark in ("image/", "."):
+        if mark in word:
+            return DECLARED.get(word.rpartition(mark)[2])
+    return None
 
 
 def shown_copy(sha256: str, images_dir: Path) -> Path:

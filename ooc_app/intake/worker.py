@@ -2,23 +2,26 @@
 
 Starting a process costs 150 ms and asking it about a small picture 1 ms, so the process stays
 (`decode.py` runs in it). A picture that takes longer than `SECONDS_MAX`, or that makes the process
-die, costs that process its life and is refused; the next picture gets a new one. The process ends
-with this one: its stdin closes however this one dies.
+die, costs that process its life and is refused; the next picture gets a new one. What a picture may
+have made of the decoder is not trusted either: a reply that stalls, or that is none, ends it too. The
+process ends with this one: its stdin closes however this one dies.
 """
 
 import atexit
 import contextlib
 import json
-import select
 import struct
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-SECONDS_MAX = 20.0  # 64 megapixels of AVIF take about 3 s on one slow core
+SECONDS_MAX = 10.0  # 64 megapixels of progressive JPEG take 5 s to show on a busy core
+REPLY_MAX = 1 << 26  # bytes; a shown copy has at most 8 MB
 PROJECT_DIR = Path(__file__).resolve().parents[2]
+DECODER = (sys.executable, "-m", "ooc_app.intake.decode")
 REQUEST = struct.Struct(">cQ")  # as in decode.py, which is not imported here: it loads Pillow
 REPLY = struct.Struct(">IQ")
 
@@ -26,8 +29,9 @@ REPLY = struct.Struct(">IQ")
 class Worker:
     """The decoding process; started by the first request."""
 
-    def __init__(self, seconds_max: float = SECONDS_MAX) -> None:
+    def __init__(self, seconds_max: float = SECONDS_MAX, command: Sequence[str] = DECODER) -> None:
         self.seconds_max = seconds_max
+        self._command = command
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -38,18 +42,30 @@ class Worker:
         """
         with self._lock:
             process = self._running()
+            late = threading.Event()
+
+            def end_late() -> None:
+                late.set()
+                process.kill()
+
+            limit = threading.Timer(self.seconds_max, end_late)
+            limit.daemon = True
+            limit.start()
             try:
                 return self._exchange(process, command, data)
-            except TimeoutError:
+            except (OSError, struct.error, ValueError):
                 self._end(process)
-                return refused(
-                    f"The picture takes more than {self.seconds_max:g} seconds to open: save a simpler copy."
-                )
-            except (OSError, struct.error):
-                self._end(process)
+                if late.is_set():
+                    seconds = f"{self.seconds_max:g} seconds"
+                    return refused(f"The picture takes more than {seconds} to open: save a simpler copy.")
                 return refused(
                     "The picture makes the decoder crash, so it is damaged: get the original file."
                 )
+            finally:
+                limit.cancel()
+                limit.join()
+                if late.is_set() and self._process is process:  # it answered as its time ended
+                    self._end(process)
 
     def close(self) -> None:
         """End the process, if one runs; the next request starts another."""
@@ -67,7 +83,7 @@ class Worker:
             self._end(self._process)
         if self._process is None:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "ooc_app.intake.decode"],
+                self._command,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
@@ -85,13 +101,14 @@ class Worker:
         process.stdin.write(REQUEST.pack(command, len(data)))
         process.stdin.write(data)
         process.stdin.flush()
-        waiting = select.poll()
-        waiting.register(process.stdout, select.POLLIN)
-        if not waiting.poll(self.seconds_max * 1000):
-            raise TimeoutError
         answer_length, body_length = REPLY.unpack(process.stdout.read(REPLY.size))
+        if answer_length + body_length > REPLY_MAX:
+            raise ValueError("the reply is larger than any picture gives")
         answer = json.loads(process.stdout.read(answer_length))
-        return answer, process.stdout.read(body_length)
+        body = process.stdout.read(body_length)
+        if len(body) < body_length or not isinstance(answer, dict):
+            raise ValueError("the reply is not whole")
+        return answer, body
 
     def _end(self, process: subprocess.Popen[bytes]) -> None:
         process.kill()

@@ -112,8 +112,8 @@ class Program:
         config = self.config()
         parts = {one["props"].get("elem_id"): one["id"] for one in config["components"]}
         said = next(one["id"] for one in config["dependencies"] if [parts[button], "click"] in one["targets"])
-        deed = next(one["id"] for one in config["dependencies"] if one["trigger_after"] == said)
-        asked = {"data": [None, "demo", 1], "fn_index": deed, "session_hash": "s"}
+        deed = next(one for one in config["dependencies"] if one["trigger_after"] == said)
+        asked = {"data": [None] * len(deed["inputs"]), "fn_index": deed["id"], "session_hash": "s"}
         answer: dict[str, Any] = self.http.post("/gradio_api/run/predict", json=asked).json()
         return answer
 

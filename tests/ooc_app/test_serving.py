@@ -10,8 +10,9 @@ import pytest
 from db.vocabulary import Verdict
 from ooc_app.__main__ import main
 from ooc_app.desk import Desk, open_desk
-from ooc_app.serving import Serving, ServingError, in_words
+from ooc_app.serving import Serving, ServingError
 from training import drawing, world
+from training.wording import in_words
 
 PHOTOS = Path(__file__).resolve().parents[3] / "shared" / "data" / "photos" / "images"
 

@@ -211,6 +211,16 @@ def test_features_go_when_the_run_is_complete(make_run: MakeRun) -> None:
     assert not folder.features_dir.exists()
 
 
+def test_layers_are_computed_again_on_trls_path_alone_also_where_a_family_falls_back_to_it(
+    make_run: MakeRun,
+) -> None:
+    run_dir = make_run()
+    inputs = changed(run_dir, activation_checkpointing=True)
+    assert not sft.build_trainer(inputs, targets_in(run_dir))[0].args.activation_checkpointing
+    inputs = changed(run_dir, activation_checkpointing=True, lora=LoraSettings(targets="all-linear"))
+    assert sft.build_trainer(inputs, targets_in(run_dir))[0].args.activation_checkpointing
+
+
 def test_the_route_says_why_in_a_sentence(tiny_student: Path) -> None:
     config = preset("demo", student=str(tiny_student))
     model, _ = load_base(config.student, config.dtype)

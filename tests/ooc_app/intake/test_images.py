@@ -1,12 +1,16 @@
 import hashlib
 import io
+import os
+import socket
 import struct
-import zlib
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from PIL import Image, ImageChops, ImageCms, ImageStat
+from PIL import Image
 
 from ooc_app.intake import images
 from ooc_app.intake.images import (
@@ -17,8 +21,9 @@ from ooc_app.intake.images import (
     admit_file,
     shown_copy,
     stored_path,
-    thumbnail,
 )
+from ooc_app.intake.worker import PROJECT_DIR, Worker
+from tests.ooc_app.intake.conftest import files_in, png_with_header
 
 Picture = Callable[..., bytes]
 
@@ -43,26 +48,6 @@ ACCEPTED_THOUGH_ODD = {  # the files below that look damaged, and decode in full
 ACCEPTED_KINDS = ("anim_alpha", "avif", "c2pa", "orient", "pngsuite")
 
 
-def png_with_header(width: int, height: int) -> bytes:
-    """A PNG that claims a size and has no pixels."""
-
-    def chunk(kind: bytes, body: bytes) -> bytes:
-        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"") + chunk(b"IEND", b"")
-
-
-def colour(image: Image.Image, at: tuple[int, int]) -> tuple[int, ...]:
-    found = image.getpixel(at)
-    assert isinstance(found, tuple)
-    return found
-
-
-def files_in(folder: Path) -> list[Path]:
-    return [path for path in folder.rglob("*") if path.is_file()]
-
-
 def test_an_empty_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ImageRefusedError, match="empty"):
         admit(b"", tmp_path)
@@ -84,7 +69,8 @@ def test_a_file_of_too_many_bytes_is_refused_before_it_is_read(tmp_path: Path) -
         (b"<?xml version='1.0'?><svg xmlns='http://www.w3.org/2000/svg'/>", "SVG"),
         (b"%PDF-1.7\n", "PDF"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n", "PostScript"),
-        (b"\0\0\0\x18ftypheic\0\0\0\0", "HEIC"),
+        (b"\0\0\0\x18ftypmp42\0\0\0\0", "video"),
+        (b"\0\0\0\x0cjP  \r\n\x87\n", "JPEG 2000"),
         (b"<!DOCTYPE html><html></html>", "web page"),
         (b"just words", "another kind"),
         (b"\0", "another kind"),
@@ -108,7 +94,7 @@ def test_too_many_frames_are_refused(tmp_path: Path) -> None:
         admit(file.getvalue(), tmp_path)
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF"])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF", "HEIF"])
 def test_a_picture_cut_short_is_refused_and_leaves_nothing(kind: str, tmp_path: Path) -> None:
     file = io.BytesIO()
     Image.effect_noise((90, 70), 80).save(file, kind)
@@ -132,8 +118,99 @@ def test_every_hostile_file_is_refused_and_every_odd_one_accepted(
             assert shown.width / shown.height == pytest.approx(stored.width / stored.height, rel=0.02)
     expected = {name for name in uploads if name.split("__")[0] in ACCEPTED_KINDS} | ACCEPTED_THOUGH_ODD
     assert accepted == expected
-    assert len(files_in(tmp_path)) == 2 * len(accepted)
+    assert len(files_in(tmp_path)) == 2 * len(accepted)  # no half-written one beside them
     assert [text for text in sentences if "\n" in text or not text.endswith(".")] == []
+    status = Path(f"/proc/{images._worker.process_id}/status")
+    if status.exists():
+        peak = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        assert int(peak.split()[1]) * 1024 < 1_000_000_000
+
+
+def test_no_file_is_handed_to_ghostscript(
+    uploads: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mark, programs = tmp_path / "reached", tmp_path / "bin"
+    programs.mkdir()
+    (programs / "gs").write_text(f"#!/bin/sh\necho >{mark}\n")
+    (programs / "gs").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    monkeypatch.setattr(images, "_worker", Worker())
+    for path in (path for name, path in uploads.items() if name.startswith("eps")):
+        with pytest.raises(ImageRefusedError, match="PostScript"):
+            admit_file(path, tmp_path / "images")
+    images._worker.close()
+    assert not mark.exists()
+
+
+def test_no_address_in_a_drawing_is_asked_for(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(0.2)
+        address = f"http://127.0.0.1:{server.getsockname()[1]}/a.png"
+        drawing = f'<?xml version="1.0"?><!DOCTYPE svg [<!ENTITY e SYSTEM "{address}">]>'
+        drawing += f'<svg xmlns="http://www.w3.org/2000/svg"><image href="{address}"/>&e;</svg>'
+        with pytest.raises(ImageRefusedError, match="SVG"):
+            admit(drawing.encode(), tmp_path, "drawing.png")
+        with pytest.raises(TimeoutError):
+            server.accept()
+
+
+@pytest.mark.parametrize("kind", ["GIF", "PNG", "TIFF"])
+def test_a_frame_beyond_the_cap_is_refused_though_the_first_is_small(kind: str, tmp_path: Path) -> None:
+    frames = [Image.new("L", (30, 20), level) for level in (40, 80, 120)]
+    file = io.BytesIO()
+    frames[0].save(file, kind, save_all=True, append_images=frames[1:])
+    data = file.getvalue()
+    assert admit(data, tmp_path / "whole").frames == 3
+    hostile = bytearray(data)
+    if kind == "GIF":
+        at = data.rindex(b"\x2c" + struct.pack("<HHHH", 0, 0, 30, 20)) + 5
+        struct.pack_into("<HH", hostile, at, 60_000, 60_000)
+    elif kind == "PNG":
+        struct.pack_into(">II", hostile, data.rindex(b"fcTL") + 8, 60_000, 60_000)
+    else:
+        for tag, value in ((256, 30), (257, 20)):  # width and height, in the third page's directory
+            at = data.rindex(struct.pack("<HHII", tag, 4, 1, value)) + 8
+            struct.pack_into("<I", hostile, at, 60_000)
+    with pytest.raises(ImageRefusedError, match=r"Frame 3 .* 64 megapixels"):
+        admit(bytes(hostile), tmp_path / "hostile")
+    assert files_in(tmp_path / "hostile") == []
+
+
+def test_a_heic_file_whose_thumbnail_alone_is_whole_is_refused(tmp_path: Path) -> None:
+    file = io.BytesIO()
+    Image.effect_noise((300, 200), 80).convert("RGB").save(file, "HEIF", thumbnails=[120])
+    assert admit(file.getvalue(), tmp_path / "whole").width == 300
+    damaged = bytearray(file.getvalue())
+    start = damaged.index(b"mdat") + 8
+    damaged[start : start + 1_000] = bytes(1_000)
+    with pytest.raises(ImageRefusedError, match="decoded in full"):
+        admit(bytes(damaged), tmp_path / "damaged")
+
+
+@pytest.mark.parametrize(
+    ("declared", "note"),
+    [
+        ("holiday.PNG", "declared as PNG and is JPEG"),
+        ("a.b.heic", "declared as HEIC and is JPEG"),
+        ("image/webp", "declared as WebP and is JPEG"),
+        ("image/png; charset=binary", "declared as PNG"),
+        ("image/jpeg", None),
+        ("IMAGE/JPG", None),
+        ("holiday.jpeg", None),
+        ("download", None),
+        ("holiday.backup", None),
+        ("application/octet-stream", None),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_a_name_or_type_that_says_another_format_decides_nothing_and_is_noted(
+    declared: str | None, note: str | None, tmp_path: Path, picture: Picture
+) -> None:
+    stored = admit(picture(), tmp_path, declared)
+    assert stored.format == "JPEG"
+    assert len(stored.notes) == (note is not None)
+    assert note is None or note in stored.notes[0]
 
 
 def test_the_bombs_are_refused_by_their_limits(uploads: dict[str, Path], tmp_path: Path) -> None:
@@ -161,6 +238,36 @@ def test_the_same_picture_twice_is_one_file(tmp_path: Path, picture: Picture) ->
     assert [path.stat().st_ino for path in files_in(tmp_path)] == [before]
 
 
+def test_a_door_killed_at_any_moment_leaves_each_picture_whole_or_not_at_all(tmp_path: Path) -> None:
+    code = (
+        "import io, sys\nfrom pathlib import Path\nfrom PIL import Image\n"
+        "from ooc_app.intake.images import admit, shown_copy\n"
+        "for number in range(10_000):\n"
+        "    file = io.BytesIO()\n"
+        "    Image.new('L', (1_500, 1_000), number % 256).save(file, 'BMP')\n"
+        "    data = file.getvalue() + bytes(number)\n"
+        "    shown_copy(admit(data, Path(sys.argv[1])).sha256, Path(sys.argv[1]))\n"
+        "    print(number, flush=True)\n"
+    )
+    for turn in range(4):
+        doomed = subprocess.Popen(
+            [sys.executable, "-c", code, str(tmp_path)], cwd=PROJECT_DIR, stdout=subprocess.PIPE
+        )
+        assert doomed.stdout is not None
+        doomed.stdout.readline()
+        time.sleep(0.013 * turn)
+        doomed.kill()
+        doomed.communicate()
+    whole = [path for path in files_in(tmp_path) if not path.name.startswith(".")]
+    originals = [path for path in whole if path.parts[-3] != "shown"]
+    assert len(originals) >= 1
+    for path in originals:
+        assert hashlib.sha256(path.read_bytes()).hexdigest() == path.parent.name + path.name
+    for path in set(whole) - set(originals):
+        with Image.open(path) as shown:
+            shown.load()
+
+
 def test_a_stored_file_cut_short_by_a_crash_is_written_anew(tmp_path: Path, picture: Picture) -> None:
     stored = admit(picture(), tmp_path)
     stored_path(stored.sha256, tmp_path).write_bytes(b"")
@@ -177,154 +284,6 @@ def test_what_is_no_hash_is_no_path(sha256: str, tmp_path: Path) -> None:
 def test_a_hash_without_a_picture_says_so(tmp_path: Path) -> None:
     with pytest.raises(UnknownImageError, match="not in the data folder"):
         shown_copy("0" * 64, tmp_path)
-
-
-def test_the_shown_copy_is_small_and_made_once(tmp_path: Path, picture: Picture) -> None:
-    stored = admit(picture(side=(3_000, 1_000)), tmp_path)
-    shown = shown_copy(stored.sha256, tmp_path)
-    made = shown.stat().st_ino
-    with Image.open(shown) as image:
-        assert (image.size, image.mode) == ((1_600, 533), "RGB")
-    assert shown_copy(stored.sha256, tmp_path).stat().st_ino == made
-    assert (stored.width, stored.height) == (3_000, 1_000)
-
-
-def test_a_small_picture_is_not_enlarged(tmp_path: Path, picture: Picture) -> None:
-    stored = admit(picture(side=(20, 30)), tmp_path)
-    with Image.open(shown_copy(stored.sha256, tmp_path)) as image:
-        assert image.size == (20, 30)
-
-
-def test_a_thumbnail_of_what_the_desk_does_not_have_is_refused(tmp_path: Path) -> None:
-    for name in ("0" * 64, "../../etc/passwd", "x"):
-        with pytest.raises(UnknownImageError):
-            thumbnail(name, tmp_path)
-    assert files_in(tmp_path) == []
-
-
-def test_a_picture_damaged_since_has_no_thumbnail(tmp_path: Path, picture: Picture) -> None:
-    stored = admit(picture(side=(600, 400)), tmp_path)
-    stored_path(stored.sha256, tmp_path).write_bytes(b"\xff\xd8\xff cut short")
-    with pytest.raises(ImageRefusedError, match="damaged"):
-        thumbnail(stored.sha256, tmp_path)
-    assert not (tmp_path / "thumbs").exists()
-
-
-def test_the_thumbnail_is_made_once_from_the_shown_copy(tmp_path: Path, picture: Picture) -> None:
-    stored = admit(picture(side=(3_000, 1_000), kind="PNG"), tmp_path)
-    thumb = thumbnail(stored.sha256, tmp_path)
-    made = thumb.stat().st_ino
-    with Image.open(thumb) as image:
-        assert (image.format, image.size, image.mode) == ("JPEG", (240, 80), "RGB")
-        assert colour(image, (10, 10))[0] > 150 > colour(image, (230, 10))[0]
-    stored_path(stored.sha256, tmp_path).unlink()  # neither it nor the shown copy is wanted again
-    shown_copy(stored.sha256, tmp_path).unlink()
-    assert thumbnail(stored.sha256, tmp_path).stat().st_ino == made
-    assert thumb.relative_to(tmp_path).parts == ("thumbs", stored.sha256[:2], f"{stored.sha256[2:]}.jpg")
-
-
-def test_the_thumbnail_of_a_small_picture_is_not_enlarged(tmp_path: Path, picture: Picture) -> None:
-    stored = admit(picture(side=(20, 30)), tmp_path)
-    with Image.open(thumbnail(stored.sha256, tmp_path)) as image:
-        assert image.size == (20, 30)
-
-
-def test_a_thumbnail_stands_upright(tmp_path: Path, picture: Picture) -> None:
-    exif = Image.Exif()
-    exif[0x0112] = 6  # lies on its side
-    stored = admit(picture(side=(600, 300), exif=exif), tmp_path)
-    with Image.open(thumbnail(stored.sha256, tmp_path)) as image:
-        assert image.size == (120, 240)
-
-
-def test_the_shown_copy_carries_no_metadata(tmp_path: Path, picture: Picture) -> None:
-    exif = Image.Exif()
-    exif[0x010E] = "SECRET description"
-    exif.get_ifd(0x8825)[2] = (48.0, 51.0, 29.9)  # a latitude
-    secret = picture(
-        exif=exif,
-        comment=b"SECRET comment",
-        xmp=b"<x>SECRET packet</x>",
-        icc_profile=ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes(),
-    )
-    assert secret.count(b"SECRET") == 3
-    shown = shown_copy(admit(secret, tmp_path).sha256, tmp_path)
-    with Image.open(shown) as image:
-        assert dict(image.getexif()) == {}
-        assert set(image.info) <= {"jfif", "jfif_version", "jfif_unit", "jfif_density"}
-    assert b"SECRET" not in shown.read_bytes()
-
-
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
-@pytest.mark.parametrize(
-    ("orientation", "red_at"),
-    [
-        (1, (5, 20)),
-        (2, (55, 20)),
-        (3, (55, 20)),
-        (4, (5, 20)),
-        (5, (20, 5)),
-        (6, (20, 5)),
-        (7, (20, 55)),
-        (8, (20, 55)),
-    ],
-)
-def test_a_picture_on_its_side_is_shown_upright(
-    kind: str, orientation: int, red_at: tuple[int, int], tmp_path: Path, picture: Picture
-) -> None:
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    stored = admit(picture(kind=kind, exif=exif), tmp_path)
-    assert (stored.width, stored.height) == ((60, 40) if orientation < 5 else (40, 60))
-    with Image.open(shown_copy(stored.sha256, tmp_path)) as shown:
-        assert shown.size == (stored.width, stored.height)
-        red, _, blue = colour(shown, red_at)
-        assert red > 150 > 60 > blue
-
-
-def test_real_files_of_every_orientation_show_the_same_picture(
-    uploads: dict[str, Path], tmp_path: Path
-) -> None:
-    names = [name for name in sorted(uploads) if name.startswith("orient__hopper")]
-    shown = []
-    for name in names:
-        with Image.open(shown_copy(admit_file(uploads[name], tmp_path).sha256, tmp_path)) as file:
-            shown.append(file.copy())
-    assert len(shown) == 8
-    for image in shown[1:]:
-        assert max(ImageStat.Stat(ImageChops.difference(shown[0], image)).mean) < 12
-
-
-def test_transparency_is_shown_on_white(tmp_path: Path) -> None:
-    file = io.BytesIO()
-    Image.new("RGBA", (8, 8), (0, 0, 0, 0)).save(file, "PNG")
-    with Image.open(shown_copy(admit(file.getvalue(), tmp_path).sha256, tmp_path)) as shown:
-        assert colour(shown, (4, 4)) == (255, 255, 255)
-
-
-def test_sixteen_bits_are_shown_at_their_brightness(tmp_path: Path) -> None:
-    file = io.BytesIO()
-    Image.new("I;16", (8, 8), 0x8000).save(file, "PNG")
-    with Image.open(shown_copy(admit(file.getvalue(), tmp_path).sha256, tmp_path)) as shown:
-        assert colour(shown, (4, 4)) == pytest.approx((128, 128, 128), abs=2)
-
-
-@pytest.mark.parametrize("mode", ["LAB", "CMYK", "L", "P", "1", "F"])
-def test_every_colour_mode_is_shown_as_it_looks(mode: str, tmp_path: Path) -> None:
-    image: Image.Image | None
-    if mode == "LAB":
-        to_lab = ImageCms.buildTransform(
-            ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), "RGB", "LAB"
-        )
-        image = ImageCms.applyTransform(Image.linear_gradient("L").convert("RGB"), to_lab)
-    else:
-        image = Image.linear_gradient("L").convert(mode)
-    assert image is not None
-    file = io.BytesIO()
-    image.save(file, "TIFF")
-    with Image.open(shown_copy(admit(file.getvalue(), tmp_path).sha256, tmp_path)) as shown:
-        top, bottom = colour(shown, (128, 3)), colour(shown, (128, 252))
-    assert max(top) < 20 < 235 < min(bottom)
 
 
 def test_nothing_of_pillow_is_loaded_by_the_door_itself() -> None:

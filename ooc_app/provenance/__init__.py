@@ -1,0 +1,1 @@
+"""What a picture itself carries, and where the desk has seen it before."""
