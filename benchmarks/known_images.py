@@ -141,16 +141,19 @@ def time_figures(known: KnownPictures, squares: Sequence[NDArray[np.float32]], l
 
 
 def recall_figures(known: KnownPictures, pictures: Sequence[Picture], digests: Sequence[str]) -> list[Figure]:
-    """Change every photograph in every way and see whether it is found."""
-    found = []
+    """Change every photograph in every way and see whether it is found, and what else is."""
+    found, others, asked = [], 0, 0
     for name, change in (CHANGES | BEYOND).items():
-        hits = [
-            any(near.sha256 == digest for near in known.nearest(squared(change(picture))))
-            for picture, digest in zip(pictures, digests, strict=True)
-        ]
+        hits = 0
+        for picture, digest in zip(pictures, digests, strict=True):
+            near = [one.sha256 for one in known.nearest(squared(change(picture)))]
+            hits += digest in near
+            others += len(near) - (digest in near)
+            asked += 1
         goal = RECALL if name in CHANGES else None
-        found.append(figure(f"recall, {name}", sum(hits) / len(hits) if hits else None, "share", goal))
-    return found
+        found.append(figure(f"recall, {name}", hits / len(pictures) if pictures else None, "share", goal))
+    wrong = others / asked if asked else None
+    return [*found, figure(f"other pictures shown, of {len(known):,}, per question", wrong, "pictures")]
 
 
 def wrong_figures(pictures: Sequence[Picture]) -> list[Figure]:

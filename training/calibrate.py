@@ -59,6 +59,8 @@ def expected_calibration_error(
 
 ERROR_BOUND = 0.1
 """Most wrong answers outside the band, as a share."""
+COIN_TOSS = 0.6
+"""Below this probability a student abstains whatever was measured; *ours*, where the words change."""
 CONFIDENCE = 0.95
 """How sure it is that there are not more; one-sided (Clopper and Pearson 1934)."""
 LEVELS = (0.5, 0.6, 0.8, 0.95, 0.99)
@@ -147,10 +149,11 @@ def counted(probabilities: Sequence[float], right: Sequence[bool], edges: Sequen
 def fit_band(probabilities: Sequence[float], right: Sequence[bool], bound: float = ERROR_BOUND) -> Band:
     """Return the narrowest band, in steps of 0.01, outside which the error is at most `bound`.
 
+    It reaches to `COIN_TOSS` at least: many sure answers that are right do not excuse one that is a guess.
     Where no validation cases are enough to say so, it abstains from everything.
     """
     said, hit = np.asarray(probabilities, dtype=float), np.asarray(right, dtype=bool)
-    for hundredths in range(50, 101):
+    for hundredths in range(round(100 * COIN_TOSS), 101):
         outside = said >= hundredths / 100
         cases, wrong = int(outside.sum()), int((outside & ~hit).sum())
         if cases and upper_limit(wrong, cases) <= bound:

@@ -57,6 +57,8 @@ def _as_main(folder: RunFolder, ranks: Ranks) -> dict[str, Any]:
         done = folder.report()
         lost = folder.heed()
         if ranks.main_says(done) is not None:
+            if folder.state().status is not RunStatus.COMPLETE:  # a kill came between report and state
+                folder.say(status=RunStatus.COMPLETE, stage="report")
             return done or {}
         if lost:
             print(f"The last start ended: {lost}")

@@ -39,8 +39,10 @@ class Prefill:
 
     @property
     def bytes(self) -> int:
-        """How much memory its keys and values take."""
-        return sum(layer.keys.nbytes + layer.values.nbytes for layer in self.cache.layers)
+        """How much memory is taken by what the layers keep, keys and values or other states."""
+        kept = [value for layer in self.cache.layers for value in vars(layer).values()]
+        kept += [state for value in kept if isinstance(value, dict) for state in value.values()]
+        return sum(value.nbytes for value in kept if isinstance(value, Tensor))
 
 
 @torch.inference_mode()
@@ -72,7 +74,7 @@ def read(student: "Student", sights: Sequence[Sight], cases: Sequence[CaseInput]
     return [
         Prefill(
             margin,
-            given.past_key_values if len(rows) == 1 else _cache_of(given.past_key_values, number),
+            given.past_key_values if len(rows) == 1 else row_of(given.past_key_values, number, device),
             present[number : number + 1].to(device),
             None if offsets is None else offsets[number : number + 1].clone(),
         )
@@ -86,7 +88,7 @@ def write(student: "Student", begun: Prefill, verdict: Verdict, *, max_tokens: i
     The prompt stays as it was read, so that it can be gone on from again.
     """
     common, _ = student.deciding_tokens
-    cache, present = _cache_of(begun.cache, 0), begun.present
+    cache, present = row_of(begun.cache, 0, begun.present.device), begun.present
     tokens = student.tokens(student.answer_start(verdict))[len(common) :]
     ends = _ends(student)
     said: list[int] = []
@@ -143,11 +145,15 @@ def _kinds(name: str, sights: Sequence[Sight], rows: Sequence[list[int]], length
     return torch.tensor(lines)
 
 
-def _cache_of(cache: Any, row: int) -> Any:
-    """Return one row's keys and values, which may grow without those of the batch."""
+def row_of(cache: Any, row: int, device: torch.device) -> Any:
+    """Return what the layers keep of one row, which may grow without that of the batch."""
     own = copy.copy(cache)
     own.layers = [copy.copy(layer) for layer in cache.layers]
-    own.batch_select_indices(torch.tensor([row], device=cache.layers[0].keys.device))
+    for layer in own.layers:  # convolutions keep their states in dictionaries
+        vars(layer).update(
+            {name: {**value} for name, value in vars(layer).items() if isinstance(value, dict)}
+        )
+    own.reorder_cache(torch.tensor([row], device=device))
     return own
 
 

@@ -61,9 +61,7 @@ def band_in_words(band: Band | None) -> str:
             f"{band.bound:.0%} of its answers are wrong."
         )
     rests = f"{band.wrong} of {band.cases} such answers to validation cases were wrong"
-    if band.below <= 0.5:
-        return f"This student always answers: {rests}."
-    return f"It answers from a probability of {band.below:.2f} on: {rests}."
+    return f"This student answers from a probability of {band.below:.2f} on: {rests}."
 
 
 def _were_wrong(wrong: int, cases: int) -> str:

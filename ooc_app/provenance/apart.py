@@ -2,13 +2,15 @@
 
 The process has no key in its environment, may use a bounded amount of memory and writes no file. It is
 given the bytes on stdin and answers with one JSON object; whatever it does instead of that within the
-time limit (crash, hang, print megabytes) is one ApartError. It ends with this process's wait.
+time limit (crash, hang, print without end) is one ApartError.
 """
 
+import contextlib
 import json
 import resource
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,21 +28,49 @@ def read_apart(
     module: str, options: dict[str, Any], data: bytes, *, seconds_max: float = SECONDS_MAX
 ) -> dict[str, Any]:
     """Run `python -m module` on some bytes and return the object it answers with. Raises ApartError."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", module],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        cwd=PROJECT_DIR,
+        env={},
+    )
+    is_late = threading.Event()
+
+    def end_late() -> None:
+        is_late.set()
+        process.kill()
+
+    limit = threading.Timer(seconds_max, end_late)
+    giving = threading.Thread(target=_give, args=(process, json.dumps(options).encode() + b"\n" + data))
+    limit.start()
+    giving.start()
     try:
-        done = subprocess.run(
-            [sys.executable, "-m", module],
-            input=json.dumps(options).encode() + b"\n" + data,
-            capture_output=True,
-            cwd=PROJECT_DIR,
-            env={},
-            timeout=seconds_max,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise ApartError(f"it takes more than {seconds_max:g} seconds to read") from error
-    if done.returncode != 0 or len(done.stdout) > ANSWER_MAX:
-        raise ApartError("it makes the reader crash")
+        assert process.stdout is not None
+        said = process.stdout.read(ANSWER_MAX + 1)  # never more, whatever it would print
+        if len(said) > ANSWER_MAX:
+            process.kill()
+        process.stdout.close()
+        status = process.wait()
+    finally:
+        limit.cancel()
+        giving.join()
+        limit.join()
+    if is_late.is_set():
+        raise ApartError(f"it takes more than {seconds_max:g} seconds to read")
+    return _answer(said if status == 0 else b"")
+
+
+def _give(process: subprocess.Popen[bytes], data: bytes) -> None:
+    assert process.stdin is not None
+    with contextlib.suppress(BrokenPipeError), process.stdin:  # it may have ended without reading all
+        process.stdin.write(data)
+
+
+def _answer(said: bytes) -> dict[str, Any]:
     try:
-        answer = json.loads(done.stdout)
+        answer = json.loads(said)
     except ValueError as error:
         raise ApartError("it makes the reader crash") from error
     if not isinstance(answer, dict):

@@ -15,6 +15,7 @@ is wrong, and how long a million pictures take.
 
 import fcntl
 import os
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -92,6 +93,7 @@ class KnownPictures:
         )  # one row for each word, so that each is read in one go
         self._detail: NDArray[np.uint8] = np.empty(0, dtype=np.uint8)
         self._count = 0
+        self._reading = threading.Lock()
 
     def __len__(self) -> int:
         """How many pictures were in the file when it was last read."""
@@ -104,6 +106,10 @@ class KnownPictures:
 
     def refresh(self) -> None:
         """Read what was added since the last time, by whomever."""
+        with self._reading:
+            self._read_on()
+
+    def _read_on(self) -> None:
         size = self._path.stat().st_size // _RECORD.itemsize if self._path.exists() else 0
         if size < self._count:  # somebody deleted the file, and it was begun anew
             self._count = 0

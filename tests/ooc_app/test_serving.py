@@ -3,16 +3,21 @@
 import json
 import random
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
+from PIL import Image
 
 from db.vocabulary import Verdict
 from ooc_app.__main__ import main
 from ooc_app.desk import Desk, open_desk
 from ooc_app.serving import Serving, ServingError
 from training import drawing, world
-from training.wording import in_words
+from training.calibrate import Band, Fit
+from training.config import located
+from training.records import CaseInput
 
 PHOTOS = Path(__file__).resolve().parents[3] / "shared" / "data" / "photos" / "images"
 
@@ -26,6 +31,17 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
 @pytest.fixture(scope="module")
 def serving(desk: Desk) -> Serving:
     return Serving(desk)
+
+
+@pytest.fixture(scope="module")
+def distilled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+    """Serve the student of the shipped run, which writes rationales."""
+    with pytest.MonkeyPatch.context() as setting:
+        setting.setenv("OOC_STUDENT", "assets/demo-run")
+        with open_desk(tmp_path_factory.mktemp("distilled") / "data") as opened:
+            serving = Serving(opened)
+            yield serving
+            serving.close()
 
 
 @pytest.fixture
@@ -79,9 +95,106 @@ def test_a_student_that_cannot_be_loaded_is_named_at_every_question(
         assert serving.state().startswith("failed: ")
 
 
-@pytest.mark.parametrize(
-    ("probability", "words"),
-    [(0.55, "coin toss"), (0.8, "1 in 5"), (0.9, "1 in 10"), (0.999, "1 in 200")],
-)
-def test_a_probability_is_said_in_plain_words(probability: float, words: str) -> None:
-    assert words in in_words(Verdict.OUT_OF_CONTEXT, probability)
+def small_pictures(folder: Path, count: int) -> list[Path]:
+    paths = [folder / f"{number}.png" for number in range(count)]
+    for seed, path in enumerate(paths):
+        scene = world.sample_scene(random.Random(seed))
+        drawing.draw(scene, seed, height=64, supersample=1).save(path)
+    return paths
+
+
+def test_a_hundred_checks_by_ten_clients_are_answered_as_one_by_one(
+    desk: Desk, serving: Serving, tmp_path: Path
+) -> None:
+    paths = small_pictures(tmp_path, 25) * 4
+    captions = [f"A {event} by the castle." for event in ("market", "fire", "flood", "match")]
+    questions = [(path, captions[number // 25]) for number, path in enumerate(paths)]
+    with ThreadPoolExecutor(10) as clients:
+        together = list(clients.map(lambda asked: serving.check(*asked), questions))
+    alone = Serving(desk)
+    for answer, asked in list(zip(together, questions, strict=True))[::9]:
+        one = alone.check(*asked)
+        assert answer.probability == pytest.approx(one.probability, abs=2e-4)
+        assert (answer.verdict, answer.warning) == (one.verdict, one.warning)
+    alone.close()
+
+
+def test_a_picture_is_looked_at_once_and_a_prompt_read_once(
+    distilled: Serving, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serving = distilled
+    path = tmp_path / "new.png"
+    drawing.draw(world.sample_scene(random.Random(99)), 99, height=64, supersample=1).save(path)
+    student, _ = serving._current()
+    seen, read = [], []
+    see_pictures, read_prompts = student.see, student.read
+
+    def see(pictures: Any) -> Any:
+        seen.append(len(pictures))
+        return see_pictures(pictures)
+
+    def counting(sights: Any, cases: Any) -> Any:
+        read.append(len(cases))
+        return read_prompts(sights, cases)
+
+    monkeypatch.setattr(student, "see", see)
+    monkeypatch.setattr(student, "read", counting)
+    caption = "A market by the bridge, seen once."
+    answer = serving.check(path, caption)
+    [*_, said] = serving.rationale(path, caption, None, None, answer.verdict)
+    serving.check(path, "Another caption of the same picture.")
+    assert (seen, read) == ([1], [1, 1])
+    with Image.open(path) as opened:
+        picture = opened.convert("RGB")
+    alone = student.rationale(picture, CaseInput("", "", caption), answer.verdict)
+    assert said == "".join(alone).strip()
+
+
+def test_a_check_is_answered_while_a_rationale_is_written(distilled: Serving, tmp_path: Path) -> None:
+    serving = distilled
+    first, second = small_pictures(tmp_path, 2)
+    writing = serving.rationale(first, "A market.", None, None, Verdict.OUT_OF_CONTEXT)
+    begun = next(writing)
+    assert serving.check(second, "A fire by the tower.").probability >= 0.5
+    assert [*writing][-1].startswith(begun)
+
+
+def test_a_picture_that_is_gone_fails_alone(serving: Serving, drawn: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        serving.check(drawn.parent / "gone.jpg", "A market.")
+    assert serving.check(drawn, "A market.").probability >= 0.5
+
+
+def test_what_is_in_the_band_is_said_not_to_be_told(desk: Desk, drawn: Path) -> None:
+    serving = Serving(desk)
+    serving._current()[0].fit = Fit(band=Band(1.01, 0.1, 0, 0))
+    answer = serving.check(drawn, "A market by the castle.")
+    assert answer.cannot_tell
+    assert answer.words.startswith("Cannot tell. ")
+    assert answer.verdict in set(Verdict)
+    serving.close()
+
+
+def test_reliance_words_and_parts_come_from_the_served_student(serving: Serving, drawn: Path) -> None:
+    caption = "A market by the castle in Norvik."
+    verdict = serving.check(drawn, caption).verdict
+    assert serving.reliance(drawn, caption).verdict is verdict
+    assert serving.words_that_carry(drawn, caption).verdict is verdict
+    assert serving.parts_that_carry(drawn, caption).verdict is verdict
+
+
+def test_another_student_is_noticed_at_the_next_check(
+    tmp_path: Path, drawn: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served = ["assets/student"]
+    monkeypatch.setattr(Desk, "student_source", lambda _: located(served[-1]))
+    with open_desk(tmp_path / "data") as desk:
+        serving = Serving(desk)
+        serving.begin_loading()
+        assert serving.state() in {"loading", "ready"}
+        before = serving.check(drawn, "A market by the castle.")
+        served.append("assets/demo-run")
+        after = serving.check(drawn, "A market by the castle.")
+        serving.close()
+    assert (before.student, after.student) == ("assets/student", "assets/demo-run")
+    assert before.probability != after.probability

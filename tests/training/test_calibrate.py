@@ -7,6 +7,7 @@ import pytest
 
 from db.vocabulary import Verdict
 from training.calibrate import (
+    COIN_TOSS,
     ERROR_BOUND,
     Band,
     Bin,
@@ -38,7 +39,7 @@ def test_what_was_measured_is_read_back(tmp_path: Path) -> None:
     said["turned"] = {"turned": 40, "cases": 50}
     (tmp_path / "calibration.json").write_text(json.dumps(said))
     fit = Fit.load(tmp_path)
-    assert fit.band == Band(0.5, ERROR_BOUND, 100, 0)
+    assert fit.band == Band(COIN_TOSS, ERROR_BOUND, 100, 0)
     assert fit.level(0.97) == Bin(0.95, 0.99, 100, 0, 0.982)
     assert fit.turned == Turned(40, 50)
     assert measured([], [], 2.0) == {}

@@ -5,12 +5,14 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
+from transformers import Lfm2Config, Lfm2ForCausalLM
 
 from db.vocabulary import Verdict
 from tests.training.test_student import cases, pictures
 from tests.training.tiny_families import build_family
 from tests.training.tiny_video_families import BUILDERS
 from training.pictures import shrink
+from training.prefill import row_of
 from training.records import CaseInput
 from training.sight import TOKEN_INPUTS, SightError
 from training.student import Student
@@ -46,6 +48,28 @@ def test_a_prompt_read_from_what_was_seen_is_the_whole_models(
     assert first == generated(student, shown[1], asked[1], Verdict.IN_CONTEXT)
     assert other == generated(student, shown[0], asked[0], Verdict.OUT_OF_CONTEXT)
     assert "".join(student.write(begun[1], Verdict.IN_CONTEXT, max_tokens=TOKENS)) == first
+
+
+def test_a_row_of_a_model_with_convolutions_goes_on_as_it_would_alone(one_thread: None) -> None:
+    torch.manual_seed(0)
+    config = Lfm2Config(
+        vocab_size=50, hidden_size=32, intermediate_size=64, num_hidden_layers=4, num_attention_heads=4,
+        num_key_value_heads=2, full_attn_idxs=[1, 3], pad_token_id=0,
+    )  # fmt: skip
+    model = Lfm2ForCausalLM(config).eval()
+    ids = torch.randint(1, 50, (2, 12))
+    with torch.inference_mode():
+        kept = model(input_ids=ids, use_cache=True).past_key_values
+        for row in (0, 1, 1):
+            own = row_of(kept, row, torch.device("cpu"))
+            for end, tokens in ((14, [7, 9]), (15, [3])):
+                given = model(
+                    input_ids=torch.tensor([tokens]),
+                    attention_mask=torch.ones(1, end, dtype=torch.long),
+                    past_key_values=own,
+                )
+            whole = model(input_ids=torch.cat([ids[row], torch.tensor([7, 9, 3])])[None])
+            assert torch.allclose(given.logits[0, -1], whole.logits[0, -1], atol=1e-5)
 
 
 @pytest.fixture(scope="module")

@@ -85,7 +85,9 @@ def test_a_run_leaves_adapters_a_report_and_the_base_as_it_was(make_run: MakeRun
     assert any(values.any() for name, values in adapters[0].items() if "lora_B" in name)
     assert hashlib.sha256((tiny_student / "model.safetensors").read_bytes()).hexdigest() == before
     assert not (folder.path / "checkpoints" / "sft").exists()
+    folder.say(stage="report")  # as a kill leaves it that comes right behind the report
     assert distil.run(folder) == folder.report(), "a complete run is not run again"
+    assert folder.state().status is RunStatus.COMPLETE
 
 
 def test_the_first_dpo_loss_is_ln_2(make_run: MakeRun) -> None:

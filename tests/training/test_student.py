@@ -66,7 +66,7 @@ def test_a_rationale_streams_to_its_end(student: Student) -> None:
 
 
 def test_a_student_without_domain_says_nothing_of_strangeness(student: Student) -> None:
-    assert student.strangeness(pictures(1)[0]) is None
+    assert student.strangeness(student.see(pictures(1))[0]) is None
 
 
 def test_a_domain_tells_its_own_pictures_from_others(tmp_path: Path) -> None:
