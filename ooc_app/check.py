@@ -23,8 +23,10 @@ from db.models import Check, Image
 from db.vocabulary import Role, Verdict
 from ooc_app import render
 from ooc_app.auth import Asker, NotAllowedError, Person, now, require
+from ooc_app.check_provenance import Background
 from ooc_app.desk import Desk
 from ooc_app.intake.images import ImageRefusedError, StoredImage, admit_file, shown_copy
+from ooc_app.provenance.report import Claims
 from ooc_app.serving import CheckAnswer, Serving, ServingError
 
 CAPTION_MAX: Final = 2000  # characters; longer than any caption, short enough for the student
@@ -218,10 +220,13 @@ def build_check(desk: Desk, serving: Serving) -> None:
             with gr.Row(elem_classes="check-claims"):
                 date = gr.Textbox(label="claimed date (optional)", max_length=80, elem_id="check-date")
                 place = gr.Textbox(label="claimed place (optional)", max_length=120, elem_id="check-place")
+            gps = gr.Checkbox(label="show the GPS position, if the file has one", elem_id="check-gps")
             button = gr.Button("Check", variant="primary", elem_id="check-button")
         with gr.Column(scale=6, min_width=400, elem_classes="check-answer"):
             panel = gr.HTML(NOTHING_YET, elem_id="check-panel", apply_default_css=False)
+            carried = gr.HTML("", elem_id="check-provenance", apply_default_css=False)
     asked = [picture, caption, date, place]
+    inspecting = _inspecting(desk, Background(desk))
     for trigger in (button.click, caption.submit):
         trigger(
             _asking(desk, serving),
@@ -233,6 +238,30 @@ def build_check(desk: Desk, serving: Serving) -> None:
             show_progress="hidden",
             trigger_mode="once",
         )
+        trigger(
+            inspecting,
+            [*asked, gps],
+            carried,
+            api_visibility="private",
+            concurrency_limit=2,
+            show_progress="hidden",
+            trigger_mode="once",
+        )
+
+
+def _inspecting(desk: Desk, background: Background) -> Callable[..., str]:
+    def inspect(
+        picture: str | None, caption: str, date: str, place: str, gps: bool, request: gr.Request
+    ) -> str:
+        try:
+            asked = question(picture, caption, date, place)
+            person = asking_person(desk, request)
+            claims = Claims(asked.caption, asked.date, asked.place)
+            return background.panel(person, claims, asked.picture, with_gps=gps)
+        except (CheckRefusedError, ImageRefusedError, NotAllowedError):
+            return ""  # the answer beside it says why
+
+    return inspect
 
 
 def _asking(desk: Desk, serving: Serving) -> Callable[..., Iterator[str]]:

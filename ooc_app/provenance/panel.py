@@ -54,7 +54,7 @@ def seen_part(found: Provenance, thumbnail_url: MarkOf | None = None) -> str:
 
 
 def _section(title: str, inner: str) -> str:
-    return f"<section><h3>{escape(title)}</h3>{inner}</section>" if inner else ""
+    return f"<section><h2>{escape(title)}</h2>{inner}</section>" if inner else ""
 
 
 def _seen(one: Seen, thumbnail_url: MarkOf | None) -> str:

@@ -1,5 +1,7 @@
 from pathlib import Path
 
+from axe_playwright_python.sync_playwright import Axe
+from PIL import Image
 from playwright.sync_api import Page, expect
 
 
@@ -23,6 +25,24 @@ def test_a_file_that_is_no_picture_is_refused_in_the_page(page: Page, tmp_path: 
     expect(page.locator("#check-picture img")).to_be_attached()
     page.locator("#check-button").click()
     expect(page.locator("#check-panel .notice")).to_contain_text("picture")
+
+
+def test_a_picture_is_shown_with_what_it_carries_and_without_barriers(page: Page, tmp_path: Path) -> None:
+    picture = tmp_path / "picture.jpg"
+    exif = Image.Exif()
+    exif[0x0110] = "Camera <b>"
+    Image.effect_noise((320, 240), 80).convert("RGB").save(picture, exif=exif)
+    open_tab(page, "Check")
+    page.locator("#check-picture input[type=file]").set_input_files(picture)
+    page.locator("#check-caption textarea").fill("Flood water covers the square.")
+    expect(page.locator("#check-picture img")).to_be_attached()
+    page.locator("#check-button").click()
+    said = page.locator("#check-provenance")
+    expect(said).to_contain_text("Camera <b>", timeout=30_000)
+    expect(said).to_contain_text("absence proves nothing")
+    expect(said.get_by_role("link", name="Google Lens")).to_have_attribute("rel", "noopener noreferrer")
+    expect(page.locator(".answer[aria-busy=false]")).to_be_visible(timeout=60_000)
+    assert [one["id"] for one in Axe().run(page).response["violations"]] == []
 
 
 def test_a_run_without_anything_to_learn_from_is_refused_in_the_page(own_page: Page) -> None:

@@ -175,8 +175,8 @@ def test_the_panel_names_every_part_and_says_what_absence_means(
 ) -> None:
     drawn = provenance_panel(inspected(desk, tmp_path, sign(jpeg(scene(1)))))
     parts = ("Seen before", "Content Credentials", "What the file says", "Look further")
-    assert [drawn.index(f"<h3>{part}</h3>") for part in parts] == sorted(
-        drawn.index(f"<h3>{part}</h3>") for part in parts
+    assert [drawn.index(f"<h2>{part}</h2>") for part in parts] == sorted(
+        drawn.index(f"<h2>{part}</h2>") for part in parts
     )
     assert "Valid, unknown signer." in drawn
     assert "says nothing about the rest of the web" in drawn

@@ -1,0 +1,70 @@
+from datetime import UTC, datetime
+from pathlib import Path
+
+from PIL import ImageOps
+
+from db.engine import write_session
+from db.models import Check, Image
+from db.vocabulary import Verdict
+from ooc_app.auth import Person
+from ooc_app.check_provenance import Background
+from ooc_app.desk import Desk
+from ooc_app.intake.images import admit_file
+from ooc_app.provenance.report import Claims
+from tests.ooc_app.provenance.conftest import Scene
+
+CLAIMS = Claims("Another caption.")
+
+
+def met(desk: Desk, person: Person, picture: Path) -> None:
+    """Have the desk check a picture under a caption."""
+    kept = admit_file(picture, desk.images_dir)
+    with write_session(desk.sessions) as session:
+        image = Image(sha256=kept.sha256, format=kept.format, width=1, height=1, byte_size=1)
+        session.add(image)
+        session.flush()
+        session.add(
+            Check(
+                token="t",
+                image_sha256=kept.sha256,
+                caption="Its first caption <b>.",
+                verdict=Verdict.IN_CONTEXT,
+                probability=0.9,
+                rationale="",
+                student="s",
+                annotator_id=person.annotator_id,
+                created_at=datetime.now(UTC),
+            )
+        )
+
+
+def test_a_desk_says_where_it_met_a_picture_and_a_visitor_is_not_told(
+    desk: Desk, person: Person, scene: Scene, tmp_path: Path
+) -> None:
+    scene(1).save(tmp_path / "first.png")
+    met(desk, person, tmp_path / "first.png")
+    mirrored = tmp_path / "mirrored.jpg"
+    ImageOps.mirror(scene(1)).save(mirrored, quality=60)
+    background = Background(desk)
+    found = background.inspect(person, CLAIMS, mirrored)
+    assert found.seen is not None
+    assert [use.caption for one in found.seen for use in one.uses] == ["Its first caption <b>."]
+    drawn = background.panel(person, CLAIMS, mirrored, with_gps=False)
+    assert "mirrored" in drawn
+    assert "Its first caption &lt;b&gt;." in drawn
+    assert f"/desk/thumbs/{found.seen[0].near.sha256}" in drawn
+    assert background.inspect(None, CLAIMS, mirrored).seen is None
+    assert "Seen before" not in background.panel(None, CLAIMS, mirrored, with_gps=False)
+
+
+def test_pictures_there_was_no_time_for_are_hashed_behind_the_page(
+    desk: Desk, person: Person, scene: Scene, tmp_path: Path
+) -> None:
+    scene(1).save(tmp_path / "first.png")
+    met(desk, person, tmp_path / "first.png")
+    background = Background(desk)
+    background.hashing.acquire()  # as while another check has the pictures hashed
+    assert background.inspect(person, CLAIMS, tmp_path / "first.png").not_compared == 1
+    background.hashing.release()
+    background._hash_the_rest()
+    assert background.inspect(person, CLAIMS, tmp_path / "first.png").not_compared == 0
