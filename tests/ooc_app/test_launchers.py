@@ -23,12 +23,12 @@ from ooc_app import launchers, rented, runner
 from ooc_app.__main__ import main
 from ooc_app.launchers import LOCAL, Launch, LaunchError
 from ooc_app.rented import Rental
-from tests.training.conftest import freeze_run
+from tests.training.conftest import freeze_run, tiny_student
 from training.config import ConfigError, load_config, save_config
 from training.launch import job
 from training.state import RunFolder
 
-pytest_plugins = ["tests.training.conftest"]
+__all__ = ["tiny_student"]  # a fixture of the trainer's tests
 
 
 @pytest.fixture
