@@ -112,7 +112,7 @@ def catch_up(
 def seen_before(
     desk: Desk, known: KnownPictures, square: NDArray[np.float32], sha256: str
 ) -> tuple[Seen, ...]:
-    """Return the desk's pictures that (80, 80) grey levels may show, the one used earliest first.
+    """Return the desk's pictures that (80, 80) grey levels show or may show, of either the earliest first.
 
     `sha256` is the picture's own. A known picture that nothing uses any more is left out.
     """
@@ -120,7 +120,7 @@ def seen_before(
     with desk.sessions() as session:
         uses = _uses(session, {one.sha256 for one in near} | {sha256})
     found = [Seen(one, uses[one.sha256], one.sha256 == sha256) for one in near if one.sha256 in uses]
-    return tuple(sorted(found, key=lambda one: one.uses[0].since))
+    return tuple(sorted(found, key=lambda one: (not one.near.is_same, one.uses[0].since)))
 
 
 def _new_print(images_dir: Path, sha256: str) -> NewPrint:

@@ -1,7 +1,7 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
-from PIL import ImageOps
+from PIL import Image as Pictures, ImageOps
 
 from db.engine import write_session
 from db.models import Check, Image
@@ -16,8 +16,8 @@ from tests.ooc_app.provenance.conftest import Scene
 CLAIMS = Claims("Another caption.")
 
 
-def met(desk: Desk, person: Person, picture: Path) -> None:
-    """Have the desk check a picture under a caption."""
+def met(desk: Desk, person: Person, picture: Path, *, day: int = 2) -> None:
+    """Have the desk check a picture under a caption on some day."""
     kept = admit_file(picture, desk.images_dir)
     with write_session(desk.sessions) as session:
         image = Image(sha256=kept.sha256, format=kept.format, width=1, height=1, byte_size=1)
@@ -25,7 +25,7 @@ def met(desk: Desk, person: Person, picture: Path) -> None:
         session.flush()
         session.add(
             Check(
-                token="t",
+                token=picture.name,
                 image_sha256=kept.sha256,
                 caption="Its first caption <b>.",
                 verdict=Verdict.IN_CONTEXT,
@@ -33,7 +33,7 @@ def met(desk: Desk, person: Person, picture: Path) -> None:
                 rationale="",
                 student="s",
                 annotator_id=person.annotator_id,
-                created_at=datetime.now(UTC),
+                created_at=datetime(2024, 5, day, tzinfo=UTC),
             )
         )
 
@@ -55,6 +55,18 @@ def test_a_desk_says_where_it_met_a_picture_and_a_visitor_is_not_told(
     assert f"/desk/thumbs/{found.seen[0].near.sha256}" in drawn
     assert background.inspect(None, CLAIMS, mirrored).seen is None
     assert "Seen before" not in background.panel(None, CLAIMS, mirrored, with_gps=False)
+
+
+def test_the_same_picture_stands_before_one_that_only_may_be_however_early(
+    desk: Desk, person: Person, scene: Scene, tmp_path: Path
+) -> None:
+    scene(1).save(tmp_path / "same.png")
+    Pictures.blend(scene(1), scene(2), 0.4).save(tmp_path / "alike.png")
+    met(desk, person, tmp_path / "same.png", day=2)
+    met(desk, person, tmp_path / "alike.png", day=1)
+    found = Background(desk).inspect(person, CLAIMS, tmp_path / "same.png")
+    assert found.seen is not None
+    assert [one.near.is_same for one in found.seen] == [True, False]
 
 
 def test_pictures_there_was_no_time_for_are_hashed_behind_the_page(
