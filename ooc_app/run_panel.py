@@ -10,7 +10,7 @@ from ooc_app.charts import curves
 from ooc_app.negative_panel import KIND_WORDS
 from ooc_app.runner import RunView
 from ooc_app.snapshot import SnapshotSummary
-from training.report import collapse_sentence
+from training.report import collapse_sentence, stage_seconds
 
 STAGES: Final = (Stage.SFT.value, Stage.DPO.value, "evaluate")
 """The bars of a run: its long parts."""
@@ -119,7 +119,11 @@ def _report(view: RunView) -> str:
             f"{render.count(view.report['rulings'])} ({render.percent(view.report['rulings_share'])})",
             "rulings spent",
         ),
-        *((render.duration(seconds[stage]), stage) for stage in STAGES[:2] if stage in seconds),
+        *(
+            (render.duration(stage_seconds(view.report, stage)), stage)
+            for stage in STAGES[:2]
+            if stage in seconds
+        ),
     ]
     sentence = collapse_sentence(view.report)
     return (

@@ -21,6 +21,15 @@ ABLATION_LABELS = {
 }
 
 
+PARTS = {"sft": ("features", "sft"), "dpo": ("negatives", "reference", "dpo")}
+"""The parts of a run that a stage needs, by the stage's name."""
+
+
+def stage_seconds(made: dict[str, Any], stage: str) -> float:
+    """Return how long a stage took with what was done for it alone."""
+    return sum(float(made["seconds"].get(part, 0)) for part in PARTS[stage])
+
+
 def table_rows(made: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
     """Return what was scored, by the name it is shown under: teachers first, then the student."""
     teachers = list(made.get("teachers", {}).items())
@@ -69,13 +78,12 @@ def as_markdown(made: dict[str, Any]) -> str:
         "| --- | --- | --- | --- | --- |",
     ]
     lines += [_row(label, scored) for label, scored in table_rows(made)]
-    seconds = made["seconds"]
     fit = made["calibration"]
     lines += [
         "",
         f"{made['held_out_cases']} held-out cases; {made['rulings']} rulings on"
         f" {made['training_cases']} training cases ({made['rulings_share']:.1%}).",
-        f"Stage 1 took {seconds.get('sft', 0):.0f} s, stage 2 {seconds.get('dpo', 0):.0f} s.",
+        f"Stage 1 took {stage_seconds(made, 'sft'):.0f} s, stage 2 {stage_seconds(made, 'dpo'):.0f} s.",
     ]
     if "ece" in fit:
         lines.append(

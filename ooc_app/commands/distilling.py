@@ -16,7 +16,7 @@ from ooc_app.footprint import footprint
 from training.config import NEGATIVE_SETS, with_negatives
 from training.presets import DEMO, preset_names, read_plan
 from training.prompts import VERDICT_TEXT
-from training.report import ablation_rows, table_rows
+from training.report import ablation_rows, stage_seconds, table_rows
 
 
 def add_commands(add: Add) -> None:
@@ -125,12 +125,11 @@ def _show_report(report: dict[str, Any], given: argparse.Namespace) -> None:
         print("\nstage 2 learns from")
     for label, scored in compared:
         _show_score(label, scored)
-    seconds = report["seconds"]
     print(
         f"\n{report['rulings']} rulings on {report['training_cases']} training cases "
         f"({report['rulings_share']:.1%}), {report['held_out_cases']} held-out cases; "
-        f"stage 1 {seconds.get('sft', 0):.0f} s, "
-        f"stage 2 {seconds.get('dpo', 0):.0f} s."
+        f"stage 1 {stage_seconds(report, 'sft'):.0f} s, "
+        f"stage 2 {stage_seconds(report, 'dpo'):.0f} s."
     )
 
 
