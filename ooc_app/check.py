@@ -20,7 +20,7 @@ import gradio as gr
 
 from db.engine import write_session
 from db.models import Check, Image
-from db.vocabulary import Role, Verdict
+from db.vocabulary import Answer, Role, Verdict
 from ooc_app import render
 from ooc_app.auth import Asker, NotAllowedError, Person, now, require
 from ooc_app.check_provenance import Background
@@ -167,12 +167,14 @@ def answer_panel(given: Answered) -> str:
     warning = render.notice(answer.warning, "warning") if answer.warning else ""
     writing = "" if given.is_done else '<i class="writing" aria-hidden="true"></i>'
     domain = f" · knows only the {answer.domain}" if answer.domain else ""
+    said = Answer.UNSURE if answer.cannot_tell else answer.verdict
+    of = f" of {escape(render.verdict_words(answer.verdict))}" if answer.cannot_tell else ""
     return (
         f'<div class="answer" aria-busy="{str(not given.is_done).lower()}">{warning}'
-        f'<div class="answer-head">{render.verdict_chip(answer.verdict, large=True)}'
-        f'<span class="answer-sure">probability <b>{answer.probability:.2f}</b></span>'
+        f'<div class="answer-head">{render.verdict_chip(said, large=True)}'
+        f'<span class="answer-sure">probability{of} <b>{answer.probability:.2f}</b></span>'
         f'<span class="answer-words">{escape(answer.words)}</span></div>'
-        f"{render.probability_bar(answer.verdict, answer.probability)}"
+        f"{render.probability_bar(said, answer.probability)}"
         f'<blockquote class="answer-rationale" dir="auto">{escape(given.rationale)}{writing}</blockquote>'
         f'<p class="answer-student">{escape(answer.student + domain)}</p></div>'
     )

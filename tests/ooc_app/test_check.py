@@ -1,4 +1,5 @@
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -113,6 +114,14 @@ def test_what_is_no_picture_is_refused_before_the_student_is_asked(
     with pytest.raises(ImageRefusedError):
         list(check(desk, serving, person, question(str(text), "A caption.")))
     assert serving.asked == []
+
+
+def test_an_answer_that_is_none_shows_no_verdict_as_one() -> None:
+    leaning = replace(FixedServing().answer, probability=0.56, cannot_tell=True)
+    panel = answer_panel(Answered(leaning, "Because.", is_done=True))
+    assert 'class="chip unsure large"' in panel
+    assert "chip out_of_context" not in panel
+    assert "probability of out of context <b>0.56</b>" in panel
 
 
 def test_a_warning_stands_before_the_verdict_and_hostile_text_stays_text() -> None:
