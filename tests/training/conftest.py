@@ -33,6 +33,7 @@ def one_thread() -> Iterator[None]:
 def tiny_student(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Give the folder of an untrained student of the shipped student's family."""
     directory = tmp_path_factory.mktemp("student")
+    torch.manual_seed(0)
     tokenizer = build_tokenizer(random.Random(0), texts=300)
     build_model(tokenizer, SHAPE).save_pretrained(directory)
     build_processor(tokenizer).save_pretrained(directory)
