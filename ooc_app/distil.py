@@ -7,7 +7,6 @@ finds the run where it is.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 import gradio as gr
@@ -63,12 +62,12 @@ def start(desk: Desk, preset_name: str, max_steps: int, negatives: str = "preset
 
 def stop(desk: Desk, run_name: str) -> None:
     """Ask a run to save and stop."""
-    runner.stop(_run_dir(desk, run_name))
+    runner.stop(runner.run_dir_of(desk, run_name))
 
 
 def resume(desk: Desk, run_name: str) -> None:
     """Go on with a run from its last saved step."""
-    runner.start(desk, _run_dir(desk, run_name))
+    runner.start(desk, runner.run_dir_of(desk, run_name))
 
 
 def newest_run(desk: Desk) -> str | None:
@@ -87,13 +86,6 @@ def memory_needed(desk: Desk, preset_name: str) -> str:
     """Say whether a run by the preset fits into this machine's memory, and what to set if not."""
     needed = footprint.footprint(snapshot.plan(desk, preset_name), snapshot.preview(desk).cases)
     return footprint.notice(needed)
-
-
-def _run_dir(desk: Desk, run_name: str) -> Path:
-    run_dir = desk.runs_dir / run_name
-    if run_dir.parent != desk.runs_dir or not run_dir.is_dir():
-        raise RunError(f"There is no run named {run_name} on this desk.")
-    return run_dir
 
 
 # ---- layout ----
@@ -306,7 +298,7 @@ def _open(desk: Desk, selected: str | None, config: DistilConfig) -> tuple[Any, 
 
 def _follow(desk: Desk, run_name: str | None, before: str) -> tuple[Any, ...]:
     """The run's panel and what may be done with it; nothing where nothing changed since `before`."""
-    run_dir = _run_dir(desk, run_name) if run_name else None
+    run_dir = runner.run_dir_of(desk, run_name) if run_name else None
     view = runner.view(run_dir) if run_dir else None
     served = promotion.served(desk)
     after = run_panel(view, served) + negative_panel(some_negatives(run_dir) if run_dir else ())

@@ -127,6 +127,14 @@ def view(run_dir: Path) -> RunView:
     )
 
 
+def run_dir_of(desk: Desk, run_name: str) -> Path:
+    """Return a run's folder. Raises RunError for a name that is none of this desk's."""
+    run_dir = desk.runs_dir / run_name
+    if run_dir.parent != desk.runs_dir or not run_dir.is_dir():
+        raise RunError(f"There is no run named {run_name} on this desk.")
+    return run_dir
+
+
 def all_runs(desk: Desk) -> list[RunView]:
     """Return every run of the desk, newest first."""
     return [view(path) for path in _run_dirs(desk)]

@@ -50,9 +50,9 @@ def _add_negatives(command: argparse.ArgumentParser) -> None:
 def distil_command(desk: Desk, given: argparse.Namespace) -> int:
     """Freeze a snapshot and run both stages on it, or resume a run."""
     if given.fetch:
-        return launching.fetch(launching.run_dir_of(desk, given.fetch), given)
+        return launching.fetch(runner.run_dir_of(desk, given.fetch), given)
     launch = launching.chosen_launch(given)
-    run_dir = desk.runs_dir / given.resume if given.resume else None
+    run_dir = runner.run_dir_of(desk, given.resume) if given.resume else None
     if run_dir is None:
         plan = read_plan(given.config) if given.config else snapshot.plan(desk, given.preset)
         config = with_negatives(plan.config, given.negatives, compare=given.ablation)

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from ooc_app import launchers, rented, runner
 from ooc_app.commands.terminal import UsageError, tell
-from ooc_app.desk import Desk
 from training.config import DistilConfig
 from training.ranks import share_of
 from training.state import RunFolder
@@ -94,14 +93,6 @@ def fetch(run_dir: Path, given: argparse.Namespace) -> int:
     view = runner.view(run_dir)
     tell(given, "fetched", {"run": view.name, "status": view.status, "repository": job.repo_id})
     return 0
-
-
-def run_dir_of(desk: Desk, run_name: str) -> Path:
-    """Return a run's folder; raises RunError for a name that is none of this desk's."""
-    run_dir = desk.runs_dir / run_name
-    if run_dir.parent != desk.runs_dir or not run_dir.is_dir():
-        raise runner.RunError(f"There is no run named {run_name} on this desk.")
-    return run_dir
 
 
 def _count(text: str) -> int:

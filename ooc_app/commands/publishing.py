@@ -32,7 +32,9 @@ def merge_command(desk: Desk, given: argparse.Namespace) -> int:
     """Write a run's student as a whole model that loads without an adapter."""
     from training.merging import merge
 
-    stage = merge(_run_dir(desk, given.merged), given.target, Stage(given.stage) if given.stage else None)
+    stage = merge(
+        runner.run_dir_of(desk, given.merged), given.target, Stage(given.stage) if given.stage else None
+    )
     size = sum(path.stat().st_size for path in given.target.iterdir())
     tell(given, "merged", {"run": given.merged, "stage": stage.value, "bytes": size})
     return 0
@@ -40,7 +42,7 @@ def merge_command(desk: Desk, given: argparse.Namespace) -> int:
 
 def push_command(desk: Desk, given: argparse.Namespace) -> int:
     """Put a run's adapter, or its merged model, on the Hugging Face hub; HF_TOKEN must be set."""
-    run_dir = _run_dir(desk, given.pushed)
+    run_dir = runner.run_dir_of(desk, given.pushed)
     if not given.merged:
         return _push(given, publishing.adapter_files(run_dir))
     from training.merging import merge
@@ -53,7 +55,7 @@ def push_command(desk: Desk, given: argparse.Namespace) -> int:
 
 def provenance_command(desk: Desk, given: argparse.Namespace) -> int:
     """Say where a run's adapters come from, and whether every file is as it was."""
-    run_dir = _run_dir(desk, given.traced)
+    run_dir = runner.run_dir_of(desk, given.traced)
     said, found = provenance.read_provenance(run_dir), provenance.verify(run_dir)
     if given.json:
         print(json.dumps({**said, "verified": {**asdict(found), "holds": found.holds}}))
@@ -88,14 +90,6 @@ def _push(given: argparse.Namespace, files: dict[str, Path]) -> int:
     address = publishing.push(files, given.repo_id, public=given.public)
     tell(given, "pushed", {"files": len(files), "bytes": sum(sizes.values()), "address": address})
     return 0
-
-
-def _run_dir(desk: Desk, run_name: str) -> Path:
-    """Return a run's folder; raises RunError for a name that is none of this desk's."""
-    run_dir = desk.runs_dir / run_name
-    if run_dir.parent != desk.runs_dir or not run_dir.is_dir():
-        raise runner.RunError(f"There is no run named {run_name} on this desk.")
-    return run_dir
 
 
 def _repo_id(text: str) -> str:

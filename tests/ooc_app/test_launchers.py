@@ -7,11 +7,10 @@ import shutil
 import subprocess
 import sys
 import tarfile
-import threading
 import tomllib
 from collections.abc import Iterator
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from ooc_app import launchers, rented, runner
 from ooc_app.__main__ import main
 from ooc_app.launchers import LOCAL, Launch, LaunchError
 from ooc_app.rented import Rental
+from tests.hub import hub_of
 from tests.training.conftest import freeze_run, tiny_student
 from training.config import ConfigError, load_config, save_config
 from training.launch import job
@@ -247,13 +247,8 @@ def _tag(content: bytes) -> str:
 def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[type[Hub]]:
     """Give a hub on loopback that HF_ENDPOINT points to, and a token for it."""
     handler = type("OneHub", (Hub,), {"asked": [], "files": {}})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-    monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
-    monkeypatch.setenv("HF_TOKEN", "hf_of_a_test")
-    yield handler
-    server.shutdown()
-    server.server_close()
+    with hub_of(handler, monkeypatch):
+        yield handler
 
 
 def test_a_job_puts_its_results_on_the_hub_and_none_of_what_went_out(

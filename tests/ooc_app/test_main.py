@@ -42,7 +42,7 @@ def test_wrong_input_gets_one_sentence_and_status_1(
     fails_with("nothing to learn", ["distil", *data], capsys)
     fails_with("no run named x", ["promote", "x", *data], capsys)
     fails_with("nothing to go back to", ["rollback", *data], capsys)
-    fails_with("no run folder", ["distil", "--resume", "x", *data], capsys)
+    fails_with("no run named x", ["distil", "--resume", "x", *data], capsys)
 
 
 def test_a_student_that_is_nowhere_is_named(

@@ -40,14 +40,14 @@ SERVES = """
 """
 
 
-class Forks:
-    """Runs folders in forks of one process, which has run the folder `first` to its end itself."""
+class Loaded:
+    """A process that runs the folder `first` to its end and then serves, as the program `serves` does."""
 
-    def __init__(self, first: Path) -> None:
-        log_path = first.with_suffix(".log")
-        with log_path.open("wb") as log:
+    def __init__(self, serves: str, first: Path) -> None:
+        self.log_path = first.with_suffix(".log")
+        with self.log_path.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", textwrap.dedent(SERVES), str(first)],
+                [sys.executable, "-c", textwrap.dedent(serves), str(first)],
                 cwd=PROJECT,
                 env={**os.environ, "TOKENIZERS_PARALLELISM": "false", "PYTHONPATH": str(PROJECT)},
                 stdin=subprocess.PIPE,
@@ -57,13 +57,28 @@ class Forks:
             )
         assert self.process.stdout is not None
         self.said = self.process.stdout
-        assert self.said.readline() == "ready\n", log_path.read_text()
+        assert self.said.readline() == "ready\n", self.log_path.read_text()
+
+    def ask(self, line: str) -> None:
+        """Send one line."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(f"{line}\n")
+        self.process.stdin.flush()
+
+    def close(self) -> None:
+        """End the process."""
+        self.process.communicate()
+
+
+class Forks(Loaded):
+    """Runs folders in forks of one process, one at a time."""
+
+    def __init__(self, first: Path) -> None:
+        super().__init__(SERVES, first)
 
     def start(self, run_dir: Path, *, most_bytes: int = 0) -> int:
         """Run a folder and return the process id; no file may grow beyond `most_bytes`, where given."""
-        assert self.process.stdin is not None
-        self.process.stdin.write(f"{run_dir} {most_bytes}\n")
-        self.process.stdin.flush()
+        self.ask(f"{run_dir} {most_bytes}")
         return int(self.said.readline())
 
     def wait(self) -> int:
@@ -77,7 +92,3 @@ class Forks:
         except ProcessLookupError:
             return self.wait()
         return self.wait()
-
-    def close(self) -> None:
-        """End the process."""
-        self.process.communicate()

@@ -4,9 +4,8 @@ import base64
 import hashlib
 import json
 import shutil
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from safetensors import safe_open
 
 from db.vocabulary import Split, Stage
 from ooc_app.__main__ import main
+from tests.hub import hub_of
 from tests.training.conftest import MakeRun, freeze_run
 from training import distil, provenance, publishing
 from training.config import load_config
@@ -192,13 +192,8 @@ class Hub(BaseHTTPRequestHandler):
 def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Hub]]:
     """Give a hub on loopback that HF_ENDPOINT points to, and a token for it."""
     handler = type("OneHub", (Hub,), {"asked": [], "is_private": True, "answer": 200})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-    monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
-    monkeypatch.setenv("HF_TOKEN", "hf_of_a_test")
-    yield handler
-    server.shutdown()
-    server.server_close()
+    with hub_of(handler, monkeypatch):
+        yield handler
 
 
 def test_without_a_token_nothing_goes_up(

@@ -4,14 +4,10 @@ Importing TRL takes longer than a short run does; a fork has it all. One thread,
 """
 
 import json
-import os
 import socket
-import subprocess
-import sys
-import textwrap
 from pathlib import Path
 
-PROJECT = Path(__file__).resolve().parents[2]
+from tests.training.forks import Loaded
 
 SERVES = """
     import json, os, sys, traceback
@@ -69,36 +65,21 @@ SERVES = """
 """
 
 
-class Together:
-    """Forks of one process, which has run the folder `first` to its end itself."""
+class Together(Loaded):
+    """Runs a folder in several forks of one process at once."""
 
     def __init__(self, first: Path) -> None:
-        self.log_path = first.with_suffix(".log")
-        with self.log_path.open("wb") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-c", textwrap.dedent(SERVES), str(first)],
-                cwd=PROJECT,
-                env={**os.environ, "TOKENIZERS_PARALLELISM": "false", "PYTHONPATH": str(PROJECT)},
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
-            )
-        assert self.process.stdout is not None
-        self.said = self.process.stdout
-        assert self.said.readline() == "ready\n", self.log_path.read_text()
+        super().__init__(SERVES, first)
 
     def start(self, run_dir: Path, *, count: int = 2, no_memory: tuple[int, int] | None = None) -> list[int]:
         """Run a folder in `count` processes and return their ids.
 
         `no_memory` says in which of them memory ends in stage 1, and after which step.
         """
-        assert self.process.stdin is not None
         with socket.create_server(("127.0.0.1", 0)) as server:
             port = server.getsockname()[1]
         asked = {"run_dir": str(run_dir), "count": count, "port": port, "no_memory": no_memory}
-        self.process.stdin.write(json.dumps(asked) + "\n")
-        self.process.stdin.flush()
+        self.ask(json.dumps(asked))
         children: list[int] = json.loads(self.said.readline())
         return children
 
@@ -106,7 +87,3 @@ class Together:
         """Return how the processes started last ended: a status, or minus the signal that ended it."""
         ended: list[int] = json.loads(self.said.readline())
         return ended
-
-    def close(self) -> None:
-        """End the process."""
-        self.process.communicate()

@@ -44,20 +44,14 @@ def main(arguments: list[str]) -> int:
 
 def _command(folder: Path) -> list[str]:
     """Return what runs the folder: on one GPU or the CPU as one process, else through accelerate."""
-    gpus = _gpu_count()
+    import torch  # beside what is unpacked, only its packages are there
+
+    gpus = torch.cuda.device_count()
     module = ["-m", "training", str(folder / "run")]
     if gpus < 2:
         return [sys.executable, *module]
     chosen = ["--config_file", "training/launch/multi_gpu.yaml", "--num_processes", str(gpus)]
     return [sys.executable, "-m", "accelerate.commands.launch", *chosen, *module]
-
-
-def _gpu_count() -> int:
-    program = shutil.which("nvidia-smi")
-    if program is None:
-        return 0
-    listed = subprocess.run([program, "-L"], capture_output=True, text=True, check=False)
-    return sum(line.startswith("GPU ") for line in listed.stdout.splitlines())
 
 
 def _push(folder: Path, repo_id: str | None) -> None:
