@@ -66,10 +66,9 @@ def rows(needed: Footprint) -> list[tuple[str, str]]:
 
 def notice(needed: Footprint) -> str:
     """Draw the sentence, and the table to open below it."""
-    fits = needed.advice.startswith("Fits")
-    said = render.notice(f"Memory: {needed.advice}", "plain" if fits or not needed.parts else "warning")
     if not needed.parts:
-        return said
+        return render.notice(needed.advice, "plain")
+    said = render.notice(needed.advice, "plain" if memory.fits(needed.total, needed.free) else "warning")
     return (
         f"{said}<details class='memory'><summary>by part</summary>{render.facts(_turned(needed))}</details>"
     )

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 Q = TypeVar("Q")
 A = TypeVar("A")
@@ -57,7 +57,7 @@ class Kept(Generic[Q, A]):
             self._bytes = 0
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Writing:
     """A text under way: its pieces, once begun on the model's thread, and where they go."""
 
@@ -77,7 +77,7 @@ class ModelThread(Generic[Q, A]):
         self._answer = answer
         self._at_once = at_once
         self._waiting: deque[tuple[Q, Future[A]]] = deque()
-        self._tasks: deque[Callable[[], None]] = deque()
+        self._tasks: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
         self._writings: list[_Writing] = []
         self._changed = threading.Condition()
         self._is_closed = False
@@ -97,7 +97,7 @@ class ModelThread(Generic[Q, A]):
         future: Future[T] = Future()
         with self._changed:
             self._start()
-            self._tasks.append(lambda: _settle(future, task))
+            self._tasks.append((task, future))
             self._changed.notify()
         return future.result()
 
@@ -144,7 +144,7 @@ class ModelThread(Generic[Q, A]):
             if batch:
                 self._answer_batch(batch)
             if task is not None:
-                task()
+                _settle(*task)
             done = [writing for writing in writings if not _write_on(writing)]
             with self._changed:
                 self._writings = [writing for writing in self._writings if writing not in done]
@@ -168,15 +168,16 @@ class ModelThread(Generic[Q, A]):
 
     def _refuse_all(self) -> None:
         ended = RuntimeError("The model's thread has ended.")
-        for _, future in self._waiting:
+        for _, future in (*self._waiting, *self._tasks):
             future.set_exception(ended)
         for writing in self._writings:
             writing.out.put(ended)
         self._waiting.clear()
+        self._tasks.clear()
         self._writings.clear()
 
 
-def _settle(future: "Future[T]", task: Callable[[], T]) -> None:
+def _settle(task: Callable[[], T], future: "Future[T]") -> None:
     try:
         future.set_result(task())
     except Exception as error:  # it is raised where the task was asked for

@@ -142,7 +142,7 @@ def counted(probabilities: Sequence[float], right: Sequence[bool], edges: Sequen
     for low, high in zip(edges, [*edges[1:], 1.0], strict=True):
         inside = (said >= low) & ((said < high) | (high == 1.0))
         mean = round(float(said[inside].mean()), 4) if inside.any() else 0.0
-        bins.append(Bin(round(low, 4), high, int(inside.sum()), int((inside & ~hit).sum()), mean))
+        bins.append(Bin(round(low, 4), round(high, 4), int(inside.sum()), int((inside & ~hit).sum()), mean))
     return bins
 
 

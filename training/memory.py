@@ -106,16 +106,22 @@ def estimate(
 def advice(config: DistilConfig, shape: StudentShape, machine: Machine, *, pictures: int) -> str:
     """Say in a sentence whether the run fits, and what to set where it does not."""
     needed = estimate(config, shape, machine, pictures=pictures).total
-    room = f"{gigabytes(machine.free)} free {'on the GPU' if machine.kind == 'gpu' else 'in this machine'}"
-    if needed <= SAFETY * machine.free:
+    where = "on the GPU" if machine.kind == "gpu" else "in this machine"
+    room = f"{gigabytes(machine.free)} of memory free {where}"
+    if fits(needed, machine.free):
         return f"Fits: needs about {gigabytes(needed)} of {room}."
     for changed, said in _ways_out(config, machine):
-        if estimate(changed, shape, machine, pictures=pictures).total <= SAFETY * machine.free:
+        if fits(estimate(changed, shape, machine, pictures=pictures).total, machine.free):
             return f"Does not fit: needs about {gigabytes(needed)} of {room}; set {said}."
     return (
         f"Does not fit: needs about {gigabytes(needed)} of {room}, and no setting makes it fit; "
         "choose a smaller student."
     )
+
+
+def fits(needed: float, free: float) -> bool:
+    """Whether a need that is estimated fits into what is free, in bytes."""
+    return needed <= SAFETY * free
 
 
 def gigabytes(size: float) -> str:

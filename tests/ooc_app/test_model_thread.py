@@ -1,6 +1,7 @@
 """Questions and texts of many threads through the one that owns the model."""
 
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -109,6 +110,25 @@ def test_a_closed_thread_refuses(doubling: Doubling) -> None:
     model.close()
     with pytest.raises(RuntimeError, match="ended"):
         model.ask(2)
+
+
+def test_what_still_waits_when_the_thread_is_closed_fails(doubling: Doubling) -> None:
+    model = ModelThread(doubling, at_once=1)
+    with ThreadPoolExecutor(4) as pool:
+        first = pool.submit(model.ask, 1)
+        assert doubling.has_begun.wait(10)
+        waiting = [pool.submit(model.ask, 2), pool.submit(model.run, lambda: 3)]
+        while len(model._waiting) + len(model._tasks) < 2:
+            time.sleep(0.001)
+        closing = pool.submit(model.close)
+        while not model._is_closed:
+            time.sleep(0.001)
+        doubling.may_go.set()
+        closing.result(10)
+        assert first.result(10) == 2
+        for one in waiting:
+            with pytest.raises(RuntimeError, match="ended"):
+                one.result(10)
 
 
 def test_what_was_not_used_for_longest_is_dropped() -> None:
