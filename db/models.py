@@ -7,7 +7,8 @@ ones. For one case and one annotator the rulings form a single chain: only its f
 (`fk_rulings_superseded`), and no row is superseded twice (`uq_rulings_supersedes_id`). The end of
 the chain is the annotator's current ruling, unless its verdict is null: then it is withdrawn.
 
-This module describes and does not act: `engine.py` opens and migrates a database.
+The tables of checks stand in `check_tables.py`, the derived ones in `derived_tables.py`. This module
+describes and does not act: `engine.py` opens and migrates a database.
 """
 
 from datetime import datetime
@@ -18,6 +19,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
 from db.base import Base, not_empty, one_of, table_of
+from db.check_tables import Batch as Batch, BatchRow as BatchRow, Check as Check
 from db.derived_tables import Bucket as Bucket, Kind as Kind, Queued as Queued, Stratum as Stratum
 from db.vocabulary import (
     Answer,
@@ -328,27 +330,6 @@ class Promotion(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     run_id: Mapped[int | None] = mapped_column(sa.ForeignKey("runs.id"))
     is_rollback: Mapped[bool] = mapped_column(default=False)  # went back to what was served before
-    annotator_id: Mapped[int | None] = mapped_column(sa.ForeignKey("annotators.id"))
-    created_at: Mapped[datetime]
-
-
-class Check(Base):
-    """An analyst's question to the student, and its answer; `token` is its permanent link."""
-
-    __tablename__ = "checks"
-    __table_args__ = (
-        one_of("verdict", Verdict),
-        sa.CheckConstraint("probability >= 0 AND probability <= 1", name="probability"),
-    )
-
-    id: Mapped[int] = mapped_column(primary_key=True)
-    token: Mapped[str] = mapped_column(unique=True)
-    image_sha256: Mapped[str] = mapped_column(sa.ForeignKey("images.sha256"), index=True)
-    caption: Mapped[str]
-    verdict: Mapped[Verdict]
-    probability: Mapped[float]  # of the verdict
-    rationale: Mapped[str]
-    student: Mapped[str]
     annotator_id: Mapped[int | None] = mapped_column(sa.ForeignKey("annotators.id"))
     created_at: Mapped[datetime]
 

@@ -27,11 +27,15 @@ def request(
     annotator_id: int | None = None,
     rulings_wanted: int = 1,
 ) -> None:
-    """Queue cases whatever their teachers say. A case asked for before stays as it was asked for.
+    """Queue cases whatever their teachers say. A case that somebody sent stays as it was asked for.
 
-    Held-out cases and cases without a picture are never queued. Wants a write session.
+    What the student doubted and somebody then sends counts as sent. Held-out cases and cases without a
+    picture are never queued. Wants a write session.
     """
     asked = {"why": why, "rulings_wanted": rulings_wanted, "annotator_id": annotator_id, "requested_at": now}
+    if why == QueueReason.SENT:
+        doubted = sa.delete(Request).where(Request.case_id.in_(case_ids))
+        session.execute(doubted.where(Request.why == QueueReason.STUDENT_UNSURE))
     insert_missing(session, Request, [{"case_id": case_id, **asked} for case_id in case_ids])
     for start in range(0, len(case_ids), _AT_ONCE):
         restand(session, case_ids[start : start + _AT_ONCE], now)

@@ -52,6 +52,7 @@ class CheckAnswer:
     `probability` is of the verdict, 0.5 to 1. `domain` names the world a student is limited to, None
     for one that knows photographs; `warning` says that the picture is not of that world. Where the student
     `cannot_tell`, its probability is in the band in which it was too often wrong on validation cases.
+    `snapshot` is the hash of what the student was distilled from, None for an untouched one.
     """
 
     verdict: Verdict
@@ -61,6 +62,7 @@ class CheckAnswer:
     warning: str | None
     words: str
     cannot_tell: bool = False
+    snapshot: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +145,7 @@ class Serving:
             warning=OUTSIDE_DOMAIN.format(domain=domain) if read.is_strange else None,
             words=in_words(judged.verdict, judged.probability, student.fit),
             cannot_tell=student.fit.abstains(judged.probability),
+            snapshot=student.snapshot,
         )
 
     def rationale(

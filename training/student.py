@@ -5,6 +5,7 @@ configuration names, with the newest stage's adapter merged in. The two verdicts
 token; the softmax of the two logits there, divided by the run's temperature, is the probability.
 """
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -51,6 +52,7 @@ class Student:
         self.fit = fit or Fit()
         self.domain = domain
         self.edge = longest_edge(processor)
+        self.snapshot: str | None = None  # the hash of what it was distilled from
 
     @classmethod
     def load(cls, source: str, *, stage: Stage | None = None) -> Self:
@@ -82,7 +84,9 @@ class Student:
         model = with_adapter(base, run_dir, stage)
         name = f"{config.student} + {run_dir.name}/{stage.value}"
         domain = Domain.load(Path(located(config.student)))
-        return cls(model, processor, name=name, fit=Fit.load(run_dir), domain=domain)
+        student = cls(model, processor, name=name, fit=Fit.load(run_dir), domain=domain)
+        student.snapshot = json.loads((run_dir / "snapshot.json").read_text(encoding="utf-8")).get("hash")
+        return student
 
     @torch.inference_mode()
     def margins(self, pictures: Sequence[Image.Image], cases: Sequence[CaseInput]) -> list[float]:

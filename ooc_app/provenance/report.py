@@ -1,6 +1,5 @@
 """All that can be said of a picture without the student: what it carries, and where it was seen before."""
 
-import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
@@ -9,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ooc_app.desk import Desk
-from ooc_app.intake.images import StoredImage, admit_file, shown_copy, stored_path
+from ooc_app.intake.images import StoredImage, shown_copy, stored_path
 from ooc_app.provenance.claims import Remark, remarks
 from ooc_app.provenance.credentials import TRUST_LIST, Credentials, read_credentials
 from ooc_app.provenance.hashing import grey_square, print_of
@@ -53,25 +52,6 @@ def map_link(point: Point) -> str:
     return MAP.format(*point)
 
 
-def inspect_file(
-    path: Path,
-    desk: Desk,
-    claims: Claims | None = None,
-    *,
-    known: KnownPictures | None = None,
-    seconds_max: float | None = None,
-    say: Say = lambda done, of: None,
-) -> Provenance:
-    """Take a picture through the image door and inspect it; nothing of it is kept.
-
-    `known` are the desk's pictures, left out for who may not see them. The desk's pictures not yet hashed
-    are hashed first, for at most `seconds_max`. Raises ImageRefusedError for what is no picture.
-    """
-    with tempfile.TemporaryDirectory(prefix="ooc-inspect-") as folder:
-        image = admit_file(path, Path(folder))
-        return inspect(image, Path(folder), desk, claims, known=known, seconds_max=seconds_max, say=say)
-
-
 def inspect(
     image: StoredImage,
     images_dir: Path,
@@ -82,7 +62,11 @@ def inspect(
     seconds_max: float | None = None,
     say: Say = lambda done, of: None,
 ) -> Provenance:
-    """Inspect a picture that the image door has put into `images_dir`; see `inspect_file`."""
+    """Inspect a picture that the image door has put into `images_dir`.
+
+    `known` are the desk's pictures, left out for who may not see them. The desk's pictures not yet hashed
+    are hashed first, for at most `seconds_max`.
+    """
     claims = claims or Claims()
     data = stored_path(image.sha256, images_dir).read_bytes()
     square = grey_square(shown_copy(image.sha256, images_dir))

@@ -14,7 +14,20 @@ from db.browse import Wanted, page
 from db.cases import NewCase, NewEvidence, NewImage, NewOpinion, add_cases
 from db.derived import check
 from db.engine import make_sessions, migrate, open_engine, write_session
-from db.models import Case, Check, Event, Image, Kind, Opinion, Promotion, Ruling, Run, metadata
+from db.models import (
+    Batch,
+    BatchRow,
+    Case,
+    Check,
+    Event,
+    Image,
+    Kind,
+    Opinion,
+    Promotion,
+    Ruling,
+    Run,
+    metadata,
+)
 from db.queue import claim, skip
 from db.requests import request
 from db.returns import send_back
@@ -94,18 +107,21 @@ def fill(desk: Desk) -> None:
         session.flush()
         session.add(Promotion(run_id=run.id, created_at=NOW))
         picture = session.scalars(sa.select(Image.sha256).limit(1)).one()
-        session.add(
-            Check(
-                token="t",
-                image_sha256=picture,
-                caption="c",
-                verdict=Verdict.IN_CONTEXT,
-                probability=0.75,
-                rationale="r",
-                student="s",
-                created_at=NOW,
-            )
+        check = Check(
+            token="t",
+            image_sha256=picture,
+            caption="c",
+            verdict=Verdict.IN_CONTEXT,
+            probability=0.75,
+            rationale="r",
+            student="s",
+            created_at=NOW,
         )
+        batch = Batch(token="b", name="n", digest="d", row_count=1, annotator_id=MARIA, created_at=NOW)
+        session.add_all([check, batch])
+        session.flush()
+        done = {"check_id": check.id, "done_at": NOW}
+        session.add(BatchRow(batch_id=batch.id, number=1, image="i", caption="c", **done))
 
 
 @pytest.fixture

@@ -7,10 +7,11 @@ from db.engine import write_session
 from db.models import Check, Image
 from db.vocabulary import Verdict
 from ooc_app.auth import Person
-from ooc_app.check_provenance import Background
+from ooc_app.checks.background import Background
 from ooc_app.desk import Desk
 from ooc_app.intake.images import admit_file
-from ooc_app.provenance.report import Claims
+from ooc_app.provenance.panel import provenance_panel
+from ooc_app.provenance.report import Claims, Provenance
 from tests.ooc_app.provenance.conftest import Scene
 
 CLAIMS = Claims("Another caption.")
@@ -38,6 +39,11 @@ def met(desk: Desk, person: Person, picture: Path, *, day: int = 2) -> None:
         )
 
 
+def inspected(background: Background, person: Person | None, picture: Path) -> Provenance:
+    folder = picture.parent / "asked"
+    return background.inspect(person, CLAIMS, admit_file(picture, folder), folder)
+
+
 def test_a_desk_says_where_it_met_a_picture_and_a_visitor_is_not_told(
     desk: Desk, person: Person, scene: Scene, tmp_path: Path
 ) -> None:
@@ -46,15 +52,16 @@ def test_a_desk_says_where_it_met_a_picture_and_a_visitor_is_not_told(
     mirrored = tmp_path / "mirrored.jpg"
     ImageOps.mirror(scene(1)).save(mirrored, quality=60)
     background = Background(desk)
-    found = background.inspect(person, CLAIMS, mirrored)
+    found = inspected(background, person, mirrored)
     assert found.seen is not None
     assert [use.caption for one in found.seen for use in one.uses] == ["Its first caption <b>."]
-    drawn = background.panel(person, CLAIMS, mirrored, with_gps=False)
+    drawn = provenance_panel(found, thumbnail_url="/desk/thumbs/{}".format)
     assert "mirrored" in drawn
     assert "Its first caption &lt;b&gt;." in drawn
     assert f"/desk/thumbs/{found.seen[0].near.sha256}" in drawn
-    assert background.inspect(None, CLAIMS, mirrored).seen is None
-    assert "Seen before" not in background.panel(None, CLAIMS, mirrored, with_gps=False)
+    stranger = inspected(background, None, mirrored)
+    assert stranger.seen is None
+    assert "Seen before" not in provenance_panel(stranger)
 
 
 def test_the_same_picture_stands_before_one_that_only_may_be_however_early(
@@ -64,7 +71,7 @@ def test_the_same_picture_stands_before_one_that_only_may_be_however_early(
     Pictures.blend(scene(1), scene(2), 0.4).save(tmp_path / "alike.png")
     met(desk, person, tmp_path / "same.png", day=2)
     met(desk, person, tmp_path / "alike.png", day=1)
-    found = Background(desk).inspect(person, CLAIMS, tmp_path / "same.png")
+    found = inspected(Background(desk), person, tmp_path / "same.png")
     assert found.seen is not None
     assert [one.near.is_same for one in found.seen] == [True, False]
 
@@ -76,7 +83,7 @@ def test_pictures_there_was_no_time_for_are_hashed_behind_the_page(
     met(desk, person, tmp_path / "first.png")
     background = Background(desk)
     background.hashing.acquire()  # as while another check has the pictures hashed
-    assert background.inspect(person, CLAIMS, tmp_path / "first.png").not_compared == 1
+    assert inspected(background, person, tmp_path / "first.png").not_compared == 1
     background.hashing.release()
     background._hash_the_rest()
-    assert background.inspect(person, CLAIMS, tmp_path / "first.png").not_compared == 0
+    assert inspected(background, person, tmp_path / "first.png").not_compared == 0

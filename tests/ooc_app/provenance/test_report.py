@@ -12,7 +12,7 @@ from ooc_app.__main__ import main
 from ooc_app.desk import Desk, open_desk
 from ooc_app.intake.images import ImageRefusedError, admit, stored_path
 from ooc_app.provenance.panel import provenance_panel
-from ooc_app.provenance.report import Claims, Provenance, as_json, inspect_file
+from ooc_app.provenance.report import Claims, Provenance, as_json, inspect
 from ooc_app.provenance.seen import catch_up, known_pictures
 from tests.ooc_app.provenance.conftest import Scene, Sign, jpeg
 
@@ -51,8 +51,8 @@ def add(desk: Desk) -> AddCase:
 
 
 def inspected(desk: Desk, tmp_path: Path, data: bytes, claims: Claims | None = None) -> Provenance:
-    (tmp_path / "asked.jpg").write_bytes(data)
-    return inspect_file(tmp_path / "asked.jpg", desk, claims, known=known_pictures(desk))
+    image = admit(data, tmp_path / "asked")
+    return inspect(image, tmp_path / "asked", desk, claims, known=known_pictures(desk))
 
 
 def gps_picture(scene: Scene, description: str = "") -> bytes:
@@ -121,8 +121,7 @@ def test_who_may_not_see_the_desk_is_shown_none_of_its_pictures(
     desk: Desk, add: AddCase, scene: Scene, tmp_path: Path
 ) -> None:
     add("old", scene(1))
-    (tmp_path / "asked.jpg").write_bytes(jpeg(scene(1)))
-    found = inspect_file(tmp_path / "asked.jpg", desk)
+    found = inspect(admit(jpeg(scene(1)), tmp_path / "asked"), tmp_path / "asked", desk)
     assert found.seen is None
     assert "Caption of old" not in provenance_panel(found)
 

@@ -1,4 +1,4 @@
-"""What the Check tab says of a picture besides the student's answer: what it carries, and where it was seen.
+"""What is said of a picture besides the student's answer: what it carries, and where it was seen.
 
 The desk's pictures are hashed when somebody first asks, a moment's worth at once and the rest behind the
 page. A visitor of a demo page learns nothing of the desk's pictures.
@@ -10,8 +10,8 @@ from typing import Final
 
 from ooc_app.auth import Person
 from ooc_app.desk import Desk
-from ooc_app.provenance.panel import provenance_panel
-from ooc_app.provenance.report import Claims, Provenance, inspect_file
+from ooc_app.intake.images import StoredImage
+from ooc_app.provenance.report import Claims, Provenance, inspect
 from ooc_app.provenance.seen import catch_up, known_pictures
 
 SECONDS_TO_HASH: Final = 2.0  # of the desk's new pictures, while somebody waits
@@ -25,23 +25,19 @@ class Background:
         self.known = known_pictures(desk)
         self.hashing = threading.Lock()
 
-    def inspect(self, person: Person | None, asked: Claims, picture: Path) -> Provenance:
-        """Inspect a picture as it was uploaded. Raises ImageRefusedError for what is no picture."""
-        found = inspect_file(
-            picture,
+    def inspect(self, person: Person | None, claims: Claims, image: StoredImage, folder: Path) -> Provenance:
+        """Inspect a picture that the image door has put into a folder."""
+        found = inspect(
+            image,
+            folder,
             self.desk,
-            asked,
+            claims,
             known=self.known if person is not None else None,
             seconds_max=SECONDS_TO_HASH if not self.hashing.locked() else 0.0,
         )
         if found.not_compared:
             threading.Thread(target=self._hash_the_rest, daemon=True).start()
         return found
-
-    def panel(self, person: Person | None, asked: Claims, picture: Path, *, with_gps: bool) -> str:
-        """Draw what was found."""
-        found = self.inspect(person, asked, picture)
-        return provenance_panel(found, with_gps=with_gps, thumbnail_url="/desk/thumbs/{}".format)
 
     def _hash_the_rest(self) -> None:
         if not self.hashing.acquire(blocking=False):

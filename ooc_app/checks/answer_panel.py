@@ -1,0 +1,27 @@
+"""Draw an answer for the page and the report. Pure; every text goes through `escape`."""
+
+from html import escape
+
+from db.vocabulary import Answer
+from ooc_app import render
+from ooc_app.checks.answering import Answered
+
+
+def answer_panel(given: Answered) -> str:
+    """Draw an answer: the warning first, then verdict, probability and the rationale so far."""
+    answer = given.answer
+    notes = "".join(render.notice(note) for note in given.image.notes)
+    warning = render.notice(answer.warning, "warning") if answer.warning else ""
+    writing = "" if given.is_done else '<i class="writing" aria-hidden="true"></i>'
+    domain = f" · knows only the {answer.domain}" if answer.domain else ""
+    said = Answer.UNSURE if answer.cannot_tell else answer.verdict
+    of = f" of {escape(render.verdict_words(answer.verdict))}" if answer.cannot_tell else ""
+    return (
+        f'<div class="answer" aria-busy="{str(not given.is_done).lower()}">{notes}{warning}'
+        f'<div class="answer-head">{render.verdict_chip(said, large=True)}'
+        f'<span class="answer-sure">probability{of} <b>{answer.probability:.2f}</b></span>'
+        f'<span class="answer-words">{escape(answer.words)}</span></div>'
+        f"{render.probability_bar(said, answer.probability)}"
+        f'<blockquote class="answer-rationale" dir="auto">{escape(given.rationale)}{writing}</blockquote>'
+        f'<p class="answer-student">{escape(answer.student + domain)}</p></div>'
+    )
