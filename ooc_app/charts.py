@@ -5,9 +5,20 @@ The colours come from the page's style sheet by class, so a chart follows light 
 
 from collections.abc import Mapping, Sequence
 from html import escape
-from typing import Final
+from typing import Any, Final
 
-from training.plots import Frame, Point, body, points_of, spoken, words
+from training.plots import (
+    RELIABILITY,
+    Frame,
+    Point,
+    body,
+    filled_bins,
+    points_of,
+    reliability,
+    spoken,
+    spoken_reliability,
+    words,
+)
 
 FRAME: Final = Frame()
 
@@ -21,6 +32,18 @@ def curves(metrics: Sequence[Mapping[str, object]], stage: str, fields: Sequence
         f'<figure class="chart"><figcaption>{escape(title)} {_legend(drawn)}</figcaption>'
         f'<svg viewBox="0 0 {FRAME.width} {FRAME.height}" role="img" '
         f'aria-label="{escape(spoken(title, drawn))}">{body(drawn, FRAME)}</svg></figure>'
+    )
+
+
+def reliability_chart(report: Mapping[str, Any]) -> str:
+    """Draw a report's reliability diagram; nothing where no held-out case was judged."""
+    bins = filled_bins(report)
+    if not bins:
+        return ""
+    return (
+        f'<figure class="chart reliability"><figcaption>{escape(RELIABILITY)}</figcaption>'
+        f'<svg viewBox="0 0 {FRAME.width} {FRAME.height}" role="img" '
+        f'aria-label="{escape(spoken_reliability(bins))}">{reliability(bins, FRAME)}</svg></figure>'
     )
 
 

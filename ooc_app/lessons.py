@@ -120,4 +120,4 @@ def _gold_case(view: CaseView, sha256: str) -> GoldCase | None:
     if view.gold is None:
         return None
     said = {opinion.teacher: opinion.verdict for opinion in view.opinions}
-    return GoldCase(_input(view, sha256), view.gold, said)
+    return GoldCase(_input(view, sha256), view.gold, said, view.source or view.dataset)

@@ -130,6 +130,7 @@ def _scores(head: str, rows: Sequence[tuple[str, Mapping[str, object]]], css_cla
     return (
         f'<table class="{css_class}"><thead><tr><th scope="col">{escape(head)}</th>'
         '<th scope="col" class="number">accuracy</th><th scope="col">95 % interval</th>'
+        '<th scope="col" class="number">macro-F1</th>'
         '<td class="scale" aria-hidden="true"><span>0.4</span>1.0</td></tr></thead>'
         f"<tbody>{body}</tbody></table>"
     )
@@ -138,9 +139,10 @@ def _scores(head: str, rows: Sequence[tuple[str, Mapping[str, object]]], css_cla
 def _report_row(name: str, figures: Mapping[str, object]) -> str:
     accuracy = _number(figures.get("accuracy"))
     bounds = [_number(bound) for bound in _sequence(figures.get("interval"))]
+    f1 = "" if figures.get("macro_f1") is None else f"{_number(figures['macro_f1']):.3f}"
     return (
         f'<tr><th scope="row">{escape(name)}</th><td class="number">{accuracy:.3f}</td>'
-        f'<td class="interval">{interval(bounds)}</td>'
+        f'<td class="interval">{interval(bounds)}</td><td class="number">{f1}</td>'
         f'<td class="scale" aria-hidden="true">{_whisker(accuracy, bounds)}</td></tr>'
     )
 

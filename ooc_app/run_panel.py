@@ -6,7 +6,7 @@ from typing import Final
 
 from db.vocabulary import RunStatus, Stage
 from ooc_app import render
-from ooc_app.charts import curves
+from ooc_app.charts import curves, reliability_chart
 from ooc_app.negative_panel import KIND_WORDS
 from ooc_app.runner import RunView
 from ooc_app.snapshot import SnapshotSummary
@@ -105,6 +105,7 @@ def _curves(view: RunView) -> str:
         curves(view.metrics, Stage.DPO, ["loss"], "dpo loss"),
         curves(view.metrics, Stage.DPO, ["chosen", "rejected", "margin"], "dpo rewards"),
         curves(view.metrics, Stage.DPO, ["logp_chosen", "logp_rejected"], "dpo nats a rationale"),
+        reliability_chart(view.report or {}),
     )
     return f'<div class="charts">{"".join(drawn)}</div>' if any(drawn) else ""
 

@@ -95,9 +95,10 @@ def _figures(report: dict[str, Any]) -> str:
         low, high = scored["interval"]
         sides = (scored["by_verdict"].get(side) for side in ("in_context", "out_of_context"))
         shares = tuple("none" if share is None else f"{share:.3f}" for share in sides)
-        rows.append((label, f"{scored['accuracy']:.3f}", f"{low:.3f} to {high:.3f}", *shares))
+        f1 = "" if scored.get("macro_f1") is None else f"{scored['macro_f1']:.3f}"
+        rows.append((label, f"{scored['accuracy']:.3f}", f"{low:.3f} to {high:.3f}", f1, *shares))
     text = "## Figures\n\nAccuracy on held-out cases, with bootstrap intervals over groups.\n\n"
-    text += _table(("", "accuracy", "95 % interval", "in context", "out of context"), rows)
+    text += _table(("", "accuracy", "95 % interval", "macro-F1", "in context", "out of context"), rows)
     fit = report["calibration"]
     if "ece" in fit:
         text += (

@@ -42,6 +42,8 @@ class Frame:
         )
 
 
+RELIABILITY = "Share of right answers by the probability they were given"
+
 PAPER = Frame(720, 320, 64, 16, 44, 40)
 STYLE = """svg { background: #fff; color: #1d2430; font: 13px system-ui, sans-serif; }
 text { fill: currentColor; } .title { font-size: 16px; } .grid { stroke: #d9dde4; }
@@ -72,32 +74,45 @@ def write_reliability(evaluation: Mapping[str, Any]) -> dict[str, str]:
     A dot for each bin of probabilities, the larger the more answers are in it; on the dashed line what is
     said is what is so.
     """
-    bins = [one for one in evaluation.get("calibration", {}).get("bins", ()) if one["cases"]]
+    bins = filled_bins(evaluation)
     if not bins:
         return {}
+    return {"reliability.svg": _around(RELIABILITY, spoken_reliability(bins), reliability(bins, PAPER))}
+
+
+def filled_bins(evaluation: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the bins of a calibration error that have answers in them; none where nothing was judged."""
+    return [one for one in (evaluation.get("calibration") or {}).get("bins", ()) if one["cases"]]
+
+
+def spoken_reliability(bins: Sequence[Mapping[str, Any]]) -> str:
+    """Say what the diagram shows, for whoever cannot see it."""
+    said = "; ".join(
+        f"said {one['said']:.2f}, right {1 - one['wrong'] / one['cases']:.2f} of {one['cases']}"
+        for one in bins
+    )
+    return f"{RELIABILITY}: {said}"
+
+
+def reliability(bins: Sequence[Mapping[str, Any]], frame: Frame) -> str:
+    """Draw the diagram in a frame; what it looks like is the style sheet's, by class."""
     most = max(one["cases"] for one in bins)
     whole: Span = (0.0, 1.0)
     halves: Span = (0.5, 1.0)
     dots = "".join(
-        f'<circle class="key-0" cx="{PAPER.x(one["said"], halves):.1f}" '
-        f'cy="{PAPER.y(1 - one["wrong"] / one["cases"], whole):.1f}" '
-        f'r="{3 + 9 * (one["cases"] / most) ** 0.5:.1f}"><title>{one["cases"]} answers, {one["wrong"]} wrong'
-        "</title></circle>"
+        f'<circle class="key-0" cx="{frame.x(one["said"], halves):.1f}" '
+        f'cy="{frame.y(1 - one["wrong"] / one["cases"], whole):.1f}" '
+        f'r="{(3 + 9 * (one["cases"] / most) ** 0.5) * frame.width / PAPER.width:.1f}">'
+        f"<title>{one['cases']} answers, {one['wrong']} wrong</title></circle>"
         for one in bins
     )
-    title = "Share of right answers by the probability they were given"
-    known = sum(one["cases"] for one in bins)
-    right, bottom = PAPER.width - PAPER.right, PAPER.height - PAPER.bottom
-    ideal = _polyline([(0.5, 0.5), (1.0, 1.0)], halves, whole, PAPER)
-    return {
-        "reliability.svg": _around(
-            title,
-            f"{title}: {known} held-out answers in {len(bins)} bins",
-            f'{_grid(whole, PAPER)}<polyline class="curve curve-1" points="{ideal}"></polyline>{dots}'
-            f'<text x="{PAPER.left}" y="{bottom + 15}">0.5</text>'
-            f'<text x="{right}" y="{bottom + 15}" text-anchor="end">probability 1</text>',
-        )
-    }
+    right, bottom = frame.width - frame.right, frame.height - frame.bottom
+    ideal = _polyline([(0.5, 0.5), (1.0, 1.0)], halves, whole, frame)
+    return (
+        f'{_grid(whole, frame)}<polyline class="curve curve-1" points="{ideal}"></polyline>{dots}'
+        f'<text x="{frame.left}" y="{bottom + 15}">0.5</text>'
+        f'<text x="{right}" y="{bottom + 15}" text-anchor="end">probability 1</text>'
+    )
 
 
 def points_of(

@@ -113,17 +113,23 @@ class Preference:
 
 @dataclass(frozen=True, slots=True)
 class GoldCase:
-    """A line of `validation.jsonl` or `test.jsonl`: a held-out case and what each teacher said."""
+    """A line of `validation.jsonl` or `test.jsonl`: a held-out case and what each teacher said.
+
+    `source` is where the case was published, or its data set; figures are told apart by it, and it never
+    reaches a model.
+    """
 
     case: CaseInput
     gold: Verdict
     opinions: dict[str, Answer] = field(default_factory=dict)
+    source: str = ""
 
     @classmethod
     def parse(cls, values: dict[str, Any]) -> Self:
         """Build from JSON values."""
         opinions = {name: Answer(said) for name, said in values["opinions"].items()}
-        return cls(CaseInput.parse(values["case"]), Verdict(values["gold"]), opinions)
+        source = values.get("source", "")  # what older versions wrote has none
+        return cls(CaseInput.parse(values["case"]), Verdict(values["gold"]), opinions, source)
 
 
 R = TypeVar("R", Target, Preference, GoldCase)

@@ -74,8 +74,8 @@ def as_markdown(made: dict[str, Any]) -> str:
     """Write the report of a run: what was scored, what it cost, how stage 2 went, what negatives bring."""
     lines = [f"# Run {made['run']}", ""]
     lines += [
-        "| | accuracy | 95 % interval | in context | out of context |",
-        "| --- | --- | --- | --- | --- |",
+        "| | accuracy | 95 % interval | macro-F1 | in context | out of context |",
+        "| --- | --- | --- | --- | --- | --- |",
     ]
     lines += [_row(label, scored) for label, scored in table_rows(made)]
     fit = made["calibration"]
@@ -92,7 +92,7 @@ def as_markdown(made: dict[str, Any]) -> str:
         )
     if "reliability.svg" in made.get("plots", []):
         lines += ["", "![reliability](reliability.svg)"]
-    return "\n".join([*lines, *_stage2(made), *_negatives(made), *_ablation(made)]) + "\n"
+    return "\n".join([*lines, *_sources(made), *_stage2(made), *_negatives(made), *_ablation(made)]) + "\n"
 
 
 def collapse_sentence(made: dict[str, Any]) -> str:
@@ -105,6 +105,32 @@ def collapse_sentence(made: dict[str, Any]) -> str:
     if figures["chosen_collapsed"]:
         return f"{went}: it collapsed, so the student unlearns them too."
     return f"{went}: it did not collapse."
+
+
+def _sources(made: dict[str, Any]) -> list[str]:
+    """Tell accuracy apart by source, where there are several."""
+    scored = {label: made[key]["by_source"] for key, label in ROWS if (made.get(key) or {}).get("by_source")}
+    sources = list(next(iter(scored.values()), ()))
+    if len(sources) < 2:
+        return []
+    cells = {source: [_share(found[source][1]) for found in scored.values()] for source in sources}
+    counts = next(iter(scored.values()))
+    return [
+        "",
+        "## By source",
+        "",
+        f"| source | cases | {' | '.join(scored)} |",
+        f"| --- | --- |{' --- |' * len(scored)}",
+        *(f"| {in_cell(one)} | {counts[one][0]} | {' | '.join(cells[one])} |" for one in sources),
+    ]
+
+
+def in_cell(text: str) -> str:
+    """Set a text from outside in a cell of a Markdown table, where it stays a text."""
+    plain = " ".join(text.split())
+    for mark in "\\`*_[]<>|":
+        plain = plain.replace(mark, f"\\{mark}")
+    return plain
 
 
 def _stage2(made: dict[str, Any]) -> list[str]:
@@ -156,9 +182,9 @@ def _last(ends: list[float] | None, decimals: int) -> str:
 def _row(label: str, scored: dict[str, Any]) -> str:
     low, high = scored["interval"]
     by_verdict = scored["by_verdict"]
-    cells = [f"{scored['accuracy']:.3f}", f"{low:.3f} to {high:.3f}"]
+    cells = [f"{scored['accuracy']:.3f}", f"{low:.3f} to {high:.3f}", _share(scored.get("macro_f1"))]
     cells += [_share(by_verdict["in_context"]), _share(by_verdict["out_of_context"])]
-    return f"| {label} | {' | '.join(cells)} |"
+    return f"| {in_cell(label)} | {' | '.join(cells)} |"
 
 
 def _share(value: float | None) -> str:

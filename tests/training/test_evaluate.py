@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -33,7 +35,23 @@ def test_a_student_is_scored_by_the_sign_of_its_log_odds() -> None:
 
 
 def test_a_verdict_that_never_occurs_has_no_accuracy() -> None:
-    assert score(CASES[:1], [1.0]).by_verdict == {"in_context": 1.0, "out_of_context": None}
+    alone = score(CASES[:1], [(1.0, 0.0)])
+    assert alone.by_verdict == {"in_context": 1.0, "out_of_context": None}
+    assert alone.macro_f1 is None
+
+
+def test_f1_counts_what_is_unsure_as_missed_and_a_tie_as_half_of_each() -> None:
+    gold = [Verdict.IN_CONTEXT, Verdict.IN_CONTEXT, Verdict.OUT_OF_CONTEXT, Verdict.OUT_OF_CONTEXT]
+    cases = [gold_case(str(number), one) for number, one in enumerate(gold)]
+    said = [(1.0, 0.0), (0.0, 0.0), (0.5, 0.5), (0.0, 1.0)]
+    in_context, out_of_context = 2 * 1 / (1.5 + 2), 2 * 1.5 / (1.5 + 2)
+    assert score(cases, said).macro_f1 == round((in_context + out_of_context) / 2, 4)
+    assert score(cases, said).accuracy == 2.5 / 4
+
+
+def test_sources_are_told_apart_and_those_with_most_cases_come_first() -> None:
+    cases = [replace(one, source=name) for one, name in zip(CASES, ("a", "b", "b", ""), strict=True)]
+    assert student_score(cases, [-1, 2, -3, 4]).by_source == {"b": (2, 0.5), "a": (1, 1.0)}
 
 
 def test_the_interval_resamples_groups_and_not_cases() -> None:

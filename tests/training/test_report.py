@@ -46,6 +46,17 @@ def test_a_report_of_an_older_run_has_no_new_part() -> None:
     assert ablation_rows(old) == []
 
 
+def test_sources_are_compared_where_there_are_several_and_their_names_stay_texts() -> None:
+    made = report([])
+    made["stage1"] = {**SCORED, "macro_f1": 0.9, "by_source": {"a|b <i>": [8, 1.0], "c": [2, 0.5]}}
+    made["stage2"] = {**SCORED, "macro_f1": 0.95, "by_source": {"a|b <i>": [8, 0.75], "c": [2, 1.0]}}
+    text = as_markdown(made)
+    assert r"| a\|b \<i\> | 8 | 1.000 | 0.750 |" in text
+    assert "| student, stage 1 | 0.900 | 0.800 to 1.000 | 0.900 | 0.900 | none |" in text
+    made["stage1"]["by_source"] = made["stage2"]["by_source"] = {"c": [2, 0.5]}
+    assert "By source" not in as_markdown(made)
+
+
 def test_a_collapse_of_the_chosen_rationales_is_said() -> None:
     fallen = report([-10.0] * 10 + [-60.0] * 10)
     assert fallen["stage2_training"]["chosen_collapsed"]
