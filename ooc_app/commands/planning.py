@@ -48,6 +48,6 @@ def _settings(plan: Plan) -> list[tuple[str, str]]:
 
 def _stage(stage: StageConfig) -> str:
     return (
-        f"learning rate {stage.learning_rate:g}, {stage.epochs:g} epochs, "
+        f"learning rate {stage.learning_rate:g}, {stage.epochs:g} epoch{'s' if stage.epochs != 1 else ''}, "
         f"{stage.batch_size} x {stage.accumulation} rows a step, warm-up {stage.warmup:g}"
     )
