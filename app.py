@@ -77,6 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when Gradio is imported, hence here
     from ooc_app import demo
+    from ooc_app.checks import report_deeds
     from ooc_app.desk import SettingsError, open_desk
     from ooc_app.keeping import daily
     from ooc_app.page import build_page, launch_options
@@ -94,6 +95,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     if given.mode == "desk":
         daily.start_daily_backups(desk, kept=desk.settings.backups_kept)
+        report_deeds.start_expiring(desk)
     if demo.is_unfinished(desk):
         demo.draw_in_background(desk)
     print(f"OOC Desk: http://{given.host}:{given.port}  data in {given.data.resolve()}", flush=True)

@@ -1,7 +1,7 @@
 """The Check tab: one picture and its caption in; verdict, rationale and what stands beside them out.
 
-Every answer of a desk has a report with a permanent link, at which its owner lets it expire, deletes it
-or sends it to the desk.
+Every answer on a desk has a report with a permanent link, at which its owner lets it end, deletes it or
+sends it to the desk; the last ones stand below. A visitor of a demo page gets the answer alone.
 """
 
 import time
@@ -11,11 +11,19 @@ from typing import Any, Final
 
 import gradio as gr
 
+from db.checks import CannotSendError, NotOwnCheckError, UnknownCheckError, check_of
+from db.vocabulary import Role
 from ooc_app import render
-from ooc_app.auth import NotAllowedError
+from ooc_app.auth import NotAllowedError, now, require
+from ooc_app.checks import report_deeds
 from ooc_app.checks.answer_panel import answer_panel
 from ooc_app.checks.answering import Answered, asking_person, check
 from ooc_app.checks.background import Background
+from ooc_app.checks.closer import Closer, look_closer
+from ooc_app.checks.compare import compare
+from ooc_app.checks.compare_panel import compare_panel
+from ooc_app.checks.grounds_panel import caption_part, picture_part
+from ooc_app.checks.own_checks import own_checks_asked
 from ooc_app.checks.question import CAPTION_MAX, CLAIM_MAX, CheckRefusedError, question
 from ooc_app.desk import Desk
 from ooc_app.intake.images import ImageRefusedError
@@ -23,11 +31,21 @@ from ooc_app.provenance.panel import provenance_panel
 from ooc_app.serving import Serving, ServingError
 
 SECONDS_BETWEEN_PAINTS: Final = 0.08  # each paint sends the whole rationale again
-REFUSALS: Final = (CheckRefusedError, ImageRefusedError, NotAllowedError, ServingError)
-"""What keeps a question from being answered; the message says all a person needs."""
+REFUSALS: Final = (
+    CannotSendError,
+    CheckRefusedError,
+    ImageRefusedError,
+    NotAllowedError,
+    NotOwnCheckError,
+    ServingError,
+    UnknownCheckError,
+)
+"""What may keep somebody from being answered; the message says all they need."""
 NOTHING_YET: Final = render.empty_state(
     "No picture checked yet", "Add a picture and the caption it was found under, then press Check."
 )
+QUIET: Final[dict[str, Any]] = {"api_visibility": "private", "show_progress": "hidden"}
+"""How every event here runs: none of them is for programs, which have `api.py`."""
 
 
 @dataclass(frozen=True)
@@ -47,26 +65,48 @@ class _Asked:
         return [self.picture, self.caption, self.date, self.place, self.url, self.gps]
 
 
-def build_check(desk: Desk, serving: Serving) -> None:
+@dataclass(frozen=True)
+class _Shown:
+    """Where an answer is shown, and what may be done with it; `token` is that of the check on screen."""
+
+    panel: gr.HTML
+    carried: gr.HTML
+    deeds: gr.Row
+    report: gr.HTML
+    send: gr.Button
+    closer: gr.Button
+    compare: gr.Button
+    more: gr.HTML
+    token: gr.State
+
+    @property
+    def outputs(self) -> list[Any]:
+        """What an answer is painted on, in the order of `_painted`."""
+        return [self.panel, self.carried, self.deeds, self.report, self.closer, self.more, self.token]
+
+
+def build_check(desk: Desk, serving: Serving, background: Background, page: gr.Blocks) -> None:
     """Lay out the tab and connect it."""
-    background = Background(desk)
     with gr.Row(elem_classes="check"):
         with gr.Column(scale=4, min_width=320, elem_classes="check-ask"):
             asked = _fields()
             button = gr.Button("Check", variant="primary", elem_id="check-button")
         with gr.Column(scale=6, min_width=320, elem_classes="check-answer"):
-            panel = gr.HTML(NOTHING_YET, elem_id="check-panel", apply_default_css=False)
-            carried = gr.HTML("", elem_id="check-provenance", apply_default_css=False)
+            shown = _answer_column()
+    own = gr.HTML("", elem_id="check-own", elem_classes="check-below", apply_default_css=False)
     for trigger in (button.click, asked.caption.submit):
-        trigger(
+        answered = trigger(
             _asking(desk, serving, background),
             asked.inputs,
-            [panel, carried],
-            api_visibility="private",
+            shown.outputs,
             concurrency_limit=4,
-            show_progress="hidden",
             trigger_mode="once",
+            **QUIET,
         )
+        answered.then(_listing(desk), None, own, **QUIET)
+    if desk.mode == "desk":
+        page.load(_listing(desk), None, own, **QUIET)
+        _connect_deeds(desk, serving, shown, own)
 
 
 def _fields() -> _Asked:
@@ -110,7 +150,22 @@ def upload_path(payload: Any) -> str | None:
     return None if payload is None else payload.path
 
 
-def _asking(desk: Desk, serving: Serving, background: Background) -> Callable[..., Iterator[tuple[str, str]]]:
+def _answer_column() -> _Shown:
+    panel = gr.HTML(NOTHING_YET, elem_id="check-panel", apply_default_css=False)
+    with gr.Row(visible=False, elem_classes="check-deeds") as deeds:
+        report = gr.HTML("", elem_id="check-report", apply_default_css=False)
+        send = gr.Button("Send to the desk", elem_id="check-send")
+        closer = gr.Button("Look closer", elem_id="check-closer", visible=False)
+        compare_button = gr.Button("Compare students", elem_id="check-compare")
+    more = gr.HTML("", elem_id="check-more", apply_default_css=False)
+    carried = gr.HTML("", elem_id="check-provenance", apply_default_css=False)
+    return _Shown(panel, carried, deeds, report, send, closer, compare_button, more, gr.State(""))
+
+
+# ---- an answer ----
+
+
+def _asking(desk: Desk, serving: Serving, background: Background) -> Callable[..., Iterator[list[Any]]]:
     def ask(
         picture: str | None,
         caption: str,
@@ -119,25 +174,122 @@ def _asking(desk: Desk, serving: Serving, background: Background) -> Callable[..
         url: str,
         gps: bool,
         request: gr.Request,
-    ) -> Iterator[tuple[str, str]]:
+    ) -> Iterator[list[Any]]:
         painted = 0.0
         try:
             asked = question(picture, caption, date, place, url)
             person = asking_person(desk, request)
             doing = "The student is loading" if serving.state() == "loading" else "Looking at the picture"
-            yield render.empty_state(doing, "The verdict comes first, its reasons after."), ""
-            for given in check(desk, serving, background, person, asked):
-                is_due = given.is_done or not given.rationale or given.token
+            yield _said(render.empty_state(doing, "The verdict comes first, its reasons after."))
+            for given in check(desk, serving, background, person, asked, with_closer=True):
+                is_due = given.is_done or not given.rationale or given.doing
                 if is_due or time.monotonic() - painted > SECONDS_BETWEEN_PAINTS:
                     painted = time.monotonic()
-                    yield answer_panel(given), _carried(given, with_gps=gps)
+                    yield _painted(given, with_gps=gps)
         except REFUSALS as refused:
-            yield render.notice(str(refused), "warning"), ""
+            yield _said(render.notice(str(refused), "warning"))
 
     return ask
 
 
-def _carried(given: Answered, *, with_gps: bool) -> str:
-    if given.provenance is None:
-        return ""
-    return provenance_panel(given.provenance, with_gps=with_gps, thumbnail_url="/desk/thumbs/{}".format)
+def _painted(given: Answered, *, with_gps: bool) -> list[Any]:
+    """Draw an answer as far as it has come; what may be done with it shows once it is kept."""
+    carried = ""
+    if given.provenance is not None:
+        url = "/desk/thumbs/{}".format
+        carried = provenance_panel(given.provenance, with_gps=with_gps, thumbnail_url=url)
+    takes = f"Look closer ({given.closer_takes})"
+    return [
+        answer_panel(given),
+        carried,
+        gr.Row(visible=given.token is not None),
+        _report_links(given.token) if given.token else "",
+        gr.Button(takes, visible=bool(given.closer_takes)),
+        "",
+        given.token or "",
+    ]
+
+
+def _said(html: str) -> list[Any]:
+    return [html, "", gr.Row(visible=False), "", gr.Button(visible=False), "", ""]
+
+
+def _report_links(token: str) -> str:
+    return (
+        f'<p class="report-links"><a href="?check={token}" target="_blank" rel="noopener">Report</a> '
+        f'<a href="desk/reports/{token}.jsonld">JSON-LD</a></p>'
+    )
+
+
+# ---- what may be done with it ----
+
+
+def _connect_deeds(desk: Desk, serving: Serving, shown: _Shown, own: gr.HTML) -> None:
+    sent = shown.send.click(_sending(desk), shown.token, shown.more, **QUIET)
+    sent.then(_listing(desk), None, own, **QUIET)
+    shown.closer.click(_looking_closer(desk, serving), shown.token, shown.more, concurrency_limit=2, **QUIET)
+    shown.compare.click(_comparing(desk, serving), shown.token, shown.more, concurrency_limit=2, **QUIET)
+
+
+def _listing(desk: Desk) -> Callable[..., str]:
+    def listed(request: gr.Request) -> str:
+        try:
+            return own_checks_asked(desk, request)
+        except NotAllowedError as refused:
+            return render.notice(str(refused), "warning")
+
+    return listed
+
+
+def _sending(desk: Desk) -> Callable[..., str]:
+    def send(token: str, request: gr.Request) -> str:
+        try:
+            report_deeds.send(desk, require(desk, request, Role.ANNOTATOR), token)
+        except REFUSALS as refused:
+            return render.notice(str(refused), "warning")
+        return render.notice(
+            "Sent: whoever rules next gets it first. What they say stands in the report.", "saved"
+        )
+
+    return send
+
+
+def _looking_closer(desk: Desk, serving: Serving) -> Callable[..., Iterator[str]]:
+    def look(token: str, request: gr.Request) -> Iterator[str]:
+        try:
+            person = require(desk, request, Role.ANNOTATOR)
+            with desk.sessions() as session:
+                kept = check_of(session, token, now())
+            for at in look_closer(desk, serving, person, token):
+                yield closer_panel(at, kept.caption, f"/desk/images/{kept.image_sha256}")
+        except REFUSALS as refused:
+            yield render.notice(str(refused), "warning")
+
+    return look
+
+
+def closer_panel(at: Closer, caption: str, picture_url: str) -> str:
+    """Draw words and parts that carry an answer, as far as they are found."""
+    words, parts = at.found.get("word_grounds"), at.found.get("part_grounds")
+    return (
+        f'<div class="answer">{caption_part(caption, words) if words else ""}'
+        f"{picture_part(picture_url, parts) if parts else ''}"
+        f"{render.paragraph(at.doing, 'answer-doing') if at.doing else ''}</div>"
+    )
+
+
+def _comparing(desk: Desk, serving: Serving) -> Callable[..., Iterator[str]]:
+    def ask_others(token: str, request: gr.Request) -> Iterator[str]:
+        painted = 0.0
+        columns = []
+        try:
+            require(desk, request, Role.ANNOTATOR)
+            for columns in compare(desk, serving, token):
+                if time.monotonic() - painted > SECONDS_BETWEEN_PAINTS:
+                    painted = time.monotonic()
+                    yield compare_panel(columns)
+            yield compare_panel(columns)
+        except REFUSALS as refused:
+            yield render.notice(str(refused), "warning")
+
+    return ask_others

@@ -1,8 +1,7 @@
-"""Imports and exports that go on behind the page: one at a time, watched, and stopped between two batches.
+"""Long work that goes on behind the page: one import, export or batch of checks at a time, watched, stopped.
 
 What goes on is kept here and not in a browser, so a page that is opened again finds it as it is. It
-ends with the app; an import that was cut off has whole batches on the desk, and importing again adds
-the rest.
+ends with the app; what was cut off has kept what was done, and done again adds the rest.
 """
 
 import logging
@@ -10,17 +9,18 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
+from ooc_app.checks.question import CheckRefusedError
 from ooc_app.export.destination import ExportError
 from ooc_app.intake.entries import ImportFileError
-from ooc_app.render import count, duration, percent
+from ooc_app.render import count, counted, duration, percent
+from ooc_app.serving import ServingError
 
 logger = logging.getLogger(__name__)
 
-Kind = Literal["import", "export"]
+Kind = Literal["import", "export", "check"]
 Status = Literal["running", "stopping", "done", "stopped", "failed"]
-EXPECTED = (ImportFileError, ExportError)  # whose message says all a person needs
 
 
 class BusyError(Exception):
@@ -29,6 +29,10 @@ class BusyError(Exception):
 
 class StoppedError(Exception):
     """Raised inside the work where a person has stopped it."""
+
+
+EXPECTED: Final = (BusyError, CheckRefusedError, ExportError, ImportFileError, ServingError)
+"""What may go wrong whose message says all a person needs."""
 
 
 @dataclass
@@ -69,7 +73,7 @@ class _Going:
 
 
 class DeskWork:
-    """The one import or export of a desk."""
+    """The one thing of its kind that goes on at a desk."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -143,6 +147,9 @@ def _carry_out(going: _Going, run: Callable[[Watch], Outcome]) -> None:
 def _stopped_words(going: _Going) -> str:
     if going.kind == "export":
         return "Stopped; nothing was written."
+    if going.kind == "check":
+        done = counted(going.watch.done, "row")
+        return f"Stopped after {done}; Resume asks the rest." if going.watch.done else "Stopped."
     return (
         f"Stopped after {count(going.watch.done)} {going.unit}s. What was imported stays; "
         "importing again adds the rest."
@@ -156,7 +163,8 @@ def _progress_words(going: _Going, seconds: float) -> str:
         return f"{done} in {duration(seconds)}"
     if not watch.done:
         return "reading" if seconds < 5 else f"reading, for {duration(seconds)}"
-    rate = f"{count(round(watch.done / max(seconds, 0.001)))} a second"
+    pace = watch.done / max(seconds, 0.001)
+    rate = f"{count(round(pace)) if pace >= 10 else f'{pace:.1f}'} a second"
     if not 0.01 < watch.share < 1:
         return f"{done} · {rate}"
     left = duration(seconds / watch.share * (1 - watch.share))

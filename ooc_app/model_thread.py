@@ -132,22 +132,27 @@ class ModelThread(Generic[Q, A]):
             self._thread.start()
 
     def _work(self) -> None:
-        while True:
-            with self._changed:
-                self._changed.wait_for(self._has_work)
-                if self._is_closed:
-                    self._refuse_all()
-                    return
-                batch = [self._waiting.popleft() for _ in range(min(self._at_once, len(self._waiting)))]
-                task = self._tasks.popleft() if self._tasks else None
-                writings = list(self._writings)
-            if batch:
-                self._answer_batch(batch)
-            if task is not None:
-                _settle(*task)
-            done = [writing for writing in writings if not _write_on(writing)]
-            with self._changed:
-                self._writings = [writing for writing in self._writings if writing not in done]
+        while self._round():
+            continue
+
+    def _round(self) -> bool:
+        """Wait for work and do some; return whether to go on. Nothing done is held while waiting again."""
+        with self._changed:
+            self._changed.wait_for(self._has_work)
+            if self._is_closed:
+                self._refuse_all()
+                return False
+            batch = [self._waiting.popleft() for _ in range(min(self._at_once, len(self._waiting)))]
+            task = self._tasks.popleft() if self._tasks else None
+            writings = list(self._writings)
+        if batch:
+            self._answer_batch(batch)
+        if task is not None:
+            _settle(*task)
+        done = [writing for writing in writings if not _write_on(writing)]
+        with self._changed:
+            self._writings = [writing for writing in self._writings if writing not in done]
+        return True
 
     def _has_work(self) -> bool:
         return bool(self._is_closed or self._waiting or self._tasks or self._writings)

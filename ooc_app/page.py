@@ -13,18 +13,26 @@ import gradio as gr
 from fastapi import HTTPException, Request
 from fastapi.responses import FileResponse
 from fastapi.routing import APIRoute
+from starlette.middleware import Middleware
 
 from ooc_app.adjudicate import build_adjudicate
+from ooc_app.api import build_api
 from ooc_app.case_files import case_routes
 from ooc_app.cases import build_cases
 from ooc_app.check import build_check
+from ooc_app.check_many import build_many
+from ooc_app.checks.background import Background
+from ooc_app.checks.many_routes import batch_routes
+from ooc_app.checks.report_routes import report_routes
 from ooc_app.desk import Desk
 from ooc_app.distil import build_distil
 from ooc_app.intake.images import ImageRefusedError, UnknownImageError, shown_copy
 from ooc_app.language import speaking, tab_names
+from ooc_app.mcp_door import McpDoor
 from ooc_app.serving import Serving
 from ooc_app.sign_in import Door, known_names
 from ooc_app.theme import ASSETS, colour_properties, desk_theme
+from ooc_app.uploads import UnfetchingBlocks
 
 UPLOAD_MAX: Final = "40mb"  # what the image door takes at most
 CACHE_SECONDS: Final = 3600  # uploads are looked at this often, and go when they are this old
@@ -35,9 +43,9 @@ def build_page(desk: Desk, serving: Serving | None = None) -> gr.Blocks:
 
     A visitor of a demo page gets Check alone: what rules or trains belongs to the desk's own people.
     """
-    served = serving or Serving(desk)
+    served, background = serving or Serving(desk), Background(desk)
     words = tab_names()
-    with gr.Blocks(
+    with UnfetchingBlocks(
         title="OOC Desk",
         fill_width=True,
         analytics_enabled=False,
@@ -50,12 +58,15 @@ def build_page(desk: Desk, serving: Serving | None = None) -> gr.Blocks:
                 with gr.Tab(words("tab.adjudicate"), id="adjudicate"):
                     build_adjudicate(desk)
             with gr.Tab(words("tab.check"), id="check"):
-                build_check(desk, served)
+                build_check(desk, served, background, page)
+                if desk.mode == "desk":
+                    build_many(desk, served)
             if desk.mode == "desk":
                 with gr.Tab(words("tab.cases"), id="cases"):
                     build_cases(desk, page)
                 with gr.Tab(words("tab.distil"), id="distil") as distil_tab:
                     build_distil(desk, distil_tab)
+        build_api(desk, served, background)
         page.load(served.begin_loading, api_visibility="private", queue=False, show_progress="hidden")
     page.queue(default_concurrency_limit=None)
     return page  # type: ignore[no-any-return]
@@ -82,6 +93,9 @@ def launch_options(desk: Desk, host: str = "127.0.0.1", names: Iterable[str] = (
         "css": colour_properties(),
         "css_paths": [
             ASSETS / "desk.css",
+            ASSETS / "check.css",
+            ASSETS / "check_many.css",
+            ASSETS / "own_checks.css",
             ASSETS / "adjudicate.css",
             ASSETS / "account.css",
             ASSETS / "cases.css",
@@ -92,6 +106,7 @@ def launch_options(desk: Desk, host: str = "127.0.0.1", names: Iterable[str] = (
         "footer_links": [],
         "ssr_mode": False,
         "share": False,
+        "mcp_server": True,
         "quiet": True,
         **(_behind_the_door(desk, Door(desk, known_names(host, names))) if desk.mode == "desk" else {}),
     }
@@ -101,8 +116,15 @@ def _behind_the_door(desk: Desk, door: Door) -> dict[str, Any]:
     return {
         "auth_dependency": door.name_of,
         "app_kwargs": {
-            "routes": [*door.routes(), picture_route(desk, door), *case_routes(desk, door.person)],
+            "routes": [
+                *door.routes(),
+                picture_route(desk, door),
+                *case_routes(desk, door.person),
+                *report_routes(desk, door),
+                *batch_routes(desk, door.person),
+            ],
             "exception_handlers": door.exception_handlers(),
+            "middleware": [Middleware(McpDoor, door=door)],
         },
     }
 

@@ -13,6 +13,7 @@ from db.engine import write_session
 from db.models import Event, Promotion, Run
 from ooc_app.desk import Desk
 from ooc_app.snapshot import registered
+from training.config import located
 from training.state import RunFolder
 
 
@@ -56,6 +57,19 @@ def served(desk: Desk) -> str:
         history = _history(session)
         name = session.scalar(sa.select(Run.name).where(Run.id == history[-1])) if history else None
     return name or desk.settings.student
+
+
+def served_before(desk: Desk) -> str | None:
+    """Return where the student is that `rollback` would serve, as `Desk.student_source` gives it.
+
+    None where no run was ever promoted, or OOC_STUDENT goes before what was.
+    """
+    with desk.sessions() as session:
+        history = _history(session)
+        path = session.scalar(sa.select(Run.path).where(Run.id == history[-2])) if len(history) > 1 else None
+    if not history or desk.settings.forced_student:
+        return None
+    return str(desk.data_dir / path) if path else located(desk.settings.student)
 
 
 def _history(session: Session) -> list[int]:

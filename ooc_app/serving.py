@@ -8,11 +8,12 @@ written, so that asking again about a picture costs less and a rationale starts 
 
 import hashlib
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from db.vocabulary import Verdict
 from ooc_app.desk import Desk
@@ -30,10 +31,14 @@ if TYPE_CHECKING:
     from training.sight import Sight
     from training.student import Student
 
+T = TypeVar("T")
+
 SIGHT_BYTES = 256 * 2**20
 """Memory for what is kept of pictures: about 1,700 of SmolVLM-256M's, 40,000 of the tiny student's."""
 READ_BYTES = 256 * 2**20
 """Memory for what is kept of questions until their rationales are written."""
+SECONDS_A_TURN = 2.0
+"""How long looking closer may keep other questions waiting, where a single prompt does not take longer."""
 
 OUTSIDE_DOMAIN = (
     "This student knows only the pictures of the {domain}. This picture is not one of them, so treat the "
@@ -52,7 +57,8 @@ class CheckAnswer:
     `probability` is of the verdict, 0.5 to 1. `domain` names the world a student is limited to, None
     for one that knows photographs; `warning` says that the picture is not of that world. Where the student
     `cannot_tell`, its probability is in the band in which it was too often wrong on validation cases.
-    `snapshot` is the hash of what the student was distilled from, None for an untouched one.
+    `snapshot` is the hash of what the student was distilled from, None for an untouched one. `seconds` is
+    how long the pass took in which it was read, alone or with others.
     """
 
     verdict: Verdict
@@ -63,6 +69,7 @@ class CheckAnswer:
     words: str
     cannot_tell: bool = False
     snapshot: str | None = None
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +102,7 @@ class _Read:
 
     begun: "Prefill"
     is_strange: bool | None
+    seconds: float
 
 
 class Serving:
@@ -110,6 +118,8 @@ class Serving:
         self._generation = 0
         self._source: str | None = None
         self._failure: str | None = None
+        self._seconds_a_prompt: float | None = None
+        self.is_comparing = threading.Lock()
 
     def begin_loading(self) -> None:
         """Load the student in the background, unless it is there."""
@@ -146,6 +156,7 @@ class Serving:
             words=in_words(judged.verdict, judged.probability, student.fit),
             cannot_tell=student.fit.abstains(judged.probability),
             snapshot=student.snapshot,
+            seconds=round(read.seconds, 3),
         )
 
     def rationale(
@@ -169,29 +180,68 @@ class Serving:
     def reliance(
         self, image_path: Path, caption: str, date: str | None = None, place: str | None = None
     ) -> "Reliance":
-        """Say whether the verdict depends on the picture: 8 prompts in one pass."""
+        """Say whether the verdict depends on the picture: 8 pictures and prompts in one pass."""
         from training.reliance import reliance
 
         asked = self._asked(image_path, caption, date, place)
-        return self._model.run(lambda: reliance(asked.student, asked.picture(), asked.case))
+        asked.picture()
+
+        def timed() -> "Reliance":
+            begun = time.perf_counter()
+            found = reliance(asked.student, asked.picture(), asked.case)
+            self._seconds_a_prompt = (time.perf_counter() - begun) / found.forwards
+            return found
+
+        return self._model.run(timed)
 
     def words_that_carry(
         self, image_path: Path, caption: str, date: str | None = None, place: str | None = None
-    ) -> "WordGrounds":
-        """Say which words of the caption carry the verdict: up to 17 prompts in one pass."""
+    ) -> "Iterator[int | WordGrounds]":
+        """Find which words of the caption carry the verdict; yields how many prompts are read until then.
+
+        Others are answered in between; stop listening, and it is not gone on.
+        """
         from training.grounds import words_that_carry
 
         asked = self._asked(image_path, caption, date, place)
-        return self._model.run(lambda: words_that_carry(asked.student, asked.picture(), asked.case))
+        pieces = words_that_carry(asked.student, asked.picture(), asked.case, at_once=self._prompts_a_turn())
+        return self._in_turns(pieces)
 
     def parts_that_carry(
         self, image_path: Path, caption: str, date: str | None = None, place: str | None = None
-    ) -> "PartGrounds":
-        """Say which parts of the picture carry the verdict: 37 pictures and prompts in one pass."""
+    ) -> "Iterator[int | PartGrounds]":
+        """Find which parts of the picture carry the verdict, as `words_that_carry` does words."""
         from training.grounds import parts_that_carry
 
         asked = self._asked(image_path, caption, date, place)
-        return self._model.run(lambda: parts_that_carry(asked.student, asked.picture(), asked.case))
+        pieces = parts_that_carry(asked.student, asked.picture(), asked.case, at_once=self._prompts_a_turn())
+        return self._in_turns(pieces)
+
+    def prompts_to_look_closer(self, caption: str) -> int:
+        """Return how many prompts words and parts take together."""
+        from training.grounds import prompts_to_look_closer
+
+        return prompts_to_look_closer(caption)
+
+    def seconds_a_prompt(self) -> float | None:
+        """Return how long this student took of late for a new picture and its prompt; None before it did.
+
+        Measured where several are read in one pass, as `words_that_carry` and `parts_that_carry` do.
+        """
+        return self._seconds_a_prompt
+
+    def serves(self, student: str, snapshot: str | None) -> bool:
+        """Whether this student, distilled from this, is the one that answers now, which is loaded for it."""
+        now, _ = self._current()
+        return (now.name, now.snapshot) == (student, snapshot)
+
+    def in_turn(self, task: Callable[[], T]) -> T:
+        """Do what needs the model's thread for itself, such as asking another student, behind questions."""
+        return self._model.run(task)
+
+    def written_in_turn(self, begin: Callable[[], Iterator[str]]) -> Iterator[str]:
+        """Write a text, such as another student's rationale, in turns with the rationales of this one."""
+        return self._model.write(begin)
 
     def close(self) -> None:
         """End the model's thread; what still waits fails."""
@@ -201,12 +251,26 @@ class Serving:
         """Read questions in one pass for each student they are for, on the model's thread."""
         found: dict[int, _Read] = {}
         for student in {id(one.student): one.student for one in asked}.values():
+            started = time.perf_counter()
             own = [number for number, one in enumerate(asked) if one.student is student]
             sights = self._seen(student, [asked[number] for number in own])
             begun = student.read(sights, [asked[number].case for number in own])
+            seconds = time.perf_counter() - started
             for number, sight, one in zip(own, sights, begun, strict=True):
-                found[number] = _Read(one, student.strangeness(sight))
+                found[number] = _Read(one, student.strangeness(sight), seconds)
         return [found[number] for number in range(len(asked))]
+
+    def _in_turns(self, pieces: Iterator[T]) -> Iterator[T]:
+        """Yield pieces, each made in a turn of its own."""
+        while (piece := self._model.run(lambda: next(pieces, None))) is not None:
+            yield piece
+
+    def _prompts_a_turn(self) -> int:
+        """Return how many prompts may be read in one turn: one where nothing is known of their pace."""
+        from training.grounds import AT_ONCE
+
+        pace = self._seconds_a_prompt
+        return 1 if pace is None else max(1, min(AT_ONCE, int(SECONDS_A_TURN / max(pace, 1e-6))))
 
     def _seen(self, student: "Student", asked: Sequence[_Asked]) -> "list[Sight]":
         """Return what the student takes from each picture; those not kept are looked at together, once."""
@@ -247,6 +311,7 @@ class Serving:
                     self._student, self._failure = None, str(error)
                     raise ServingError(str(error)) from error
                 self._source, self._failure = source, None
+                self._seconds_a_prompt = None
                 self._generation += 1
                 self._sights.clear()
                 self._begun.clear()

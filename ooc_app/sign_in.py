@@ -88,8 +88,8 @@ class Door:
 
     def person(self, request: Request) -> Person:
         """Return who makes a request; raises HTTPException 401 where signing in would help, else 403."""
+        self.admit_name(request)
         try:
-            self._admit_name(request)
             person = person_asking(self._desk, request)
         except NotSignedInError as refused:
             raise HTTPException(401, str(refused)) from refused
@@ -97,6 +97,14 @@ class Door:
             raise HTTPException(403, str(refused)) from refused
         remember(request, person)
         return person
+
+    def reader(self, request: Request) -> Person | None:
+        """Return who reads what is shown to anybody, None for a stranger; raises as `admit_name` does."""
+        self.admit_name(request)
+        try:
+            return person_asking(self._desk, request)
+        except NotAllowedError:
+            return None
 
     async def name_of(self, request: Request) -> str | None:
         """Tell Gradio who makes a request, None where they have to sign in; raises HTTPException 403."""
@@ -107,16 +115,17 @@ class Door:
                 return None
             raise
 
-    def _admit_name(self, request: Request) -> None:
+    def admit_name(self, request: Request) -> None:
         """Refuse a name the desk was not told of: a site may let its own name point at this machine.
 
-        An address cannot be made to point elsewhere, so every address is good.
+        An address cannot be made to point elsewhere, so every address is good. Raises HTTPException 403.
         """
         name = asked_name(request).lower()
         if not (is_loopback(name) or is_address(name) or name in self._names):
-            raise NotAllowedError(
+            raise HTTPException(
+                403,
                 f"This desk is not known by the name {name!r}: start it with `--name {name}`, or open it by "
-                "its address."
+                "its address.",
             )
 
     # ---- signing in and out ----
@@ -144,10 +153,7 @@ class Door:
         return RedirectResponse(_own(then), 303)
 
     async def _take_form(self, request: Request) -> Response:
-        try:
-            self._admit_name(request)
-        except NotAllowedError as refused:
-            raise HTTPException(403, str(refused)) from refused
+        self.admit_name(request)
         if is_foreign(request):
             raise HTTPException(403, "Another site's page sent this; open the desk's own.")
         name, password, then = await _filled_in(request)
@@ -264,15 +270,15 @@ def _form_page(
 
 def _page(template: str, status: int, headers: dict[str, str], **texts: str) -> HTMLResponse:
     written = Template((ASSETS / template).read_text(encoding="utf-8"))
-    style = _colours() + (ASSETS / "sign_in.css").read_text(encoding="utf-8")
+    style = page_colours() + (ASSETS / "sign_in.css").read_text(encoding="utf-8")
     told = {name: escape(text) for name, text in texts.items()}
     return HTMLResponse(written.substitute(told, style=style), status, {**PAGE_HEADERS, **headers})
 
 
-def _colours() -> str:
-    """Write the theme's colours for a page without Gradio, which follows the system's light or dark."""
+def page_colours() -> str:
+    """Write the theme's colours for a page without Gradio: the system's light or dark, on paper light."""
     light, dark = ("".join(f"--desk-{name}:{pair[at]};" for name, pair in COLOURS.items()) for at in (0, 1))
-    return f":root{{{light}}}\n@media (prefers-color-scheme: dark){{:root{{{dark}}}}}\n"
+    return f":root{{{light}}}\n@media screen and (prefers-color-scheme: dark){{:root{{{dark}}}}}\n"
 
 
 async def _to_the_form(request: Request, refused: HTTPException) -> Response:

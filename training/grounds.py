@@ -1,13 +1,14 @@
 """What a verdict rests on: which words of the caption, and which parts of the picture.
 
-Both leave something out and watch the log-odds of the verdict, every variant read in the same pass. They
-say what this student's answer changes with, not what is true of the picture, and neither sees what only
-two things together carry.
+Both leave something out and watch the log-odds of the verdict, several variants read in one pass, and the
+model free for others between two passes. They say what this student's answer changes with, not what is true
+of the picture, and neither sees what only two things together carry.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain, islice
 from typing import Literal
 
 from PIL import Image
@@ -20,9 +21,11 @@ from training.sight import see
 from training.student import Student
 
 MOST_WORDS = 16
-"""Words left out at most: with the whole caption, a pass of 17 prompts."""
+"""Words left out at most: with the whole caption, 17 prompts."""
 PARTS = 6
 """Rows and columns a picture is cut into: with the whole picture, 37 pictures and prompts."""
+AT_ONCE = 8
+"""Prompts in one pass: as long as they are read, the model answers nobody else."""
 
 MONTHS = "January|February|March|April|May|June|July|August|September|October|November|December"
 _DATE = rf"\d{{1,2}}\.? (?:{MONTHS})(?: \d{{4}})?|(?:{MONTHS}) (?:\d{{1,2}}, )?\d{{4}}|\d{{4}}-\d\d-\d\d"
@@ -88,32 +91,48 @@ class PartGrounds:
     forwards: int
 
 
-def words_that_carry(student: Student, picture: Image.Image, case: CaseInput) -> WordGrounds:
-    """Leave out one name, date, number or content word of the caption at a time, at most `MOST_WORDS`."""
+def words_that_carry(
+    student: Student, picture: Image.Image, case: CaseInput, *, at_once: int = AT_ONCE
+) -> Iterator[int | WordGrounds]:
+    """Leave out one name, date, number or content word of the caption at a time, at most `MOST_WORDS`.
+
+    Yields after each pass how many prompts are read, and at last what was found.
+    """
     spans = content_spans(case.caption)
     captions = [case.caption, *(without(case.caption, span) for span in spans)]
     cases = [replace(case, caption=caption) for caption in captions]
     [sight] = student.see([picture])
-    whole, *less = (one.margin for one in student.read([sight] * len(cases), cases))
-    verdict = student.judgement(whole).verdict
-    sign = _sign(verdict)
-    grounds = [
-        WordGround(span, round(sign * (whole - one), 4)) for span, one in zip(spans, less, strict=True)
-    ]
-    return WordGrounds(verdict, tuple(grounds), len(cases))
+    margins: list[float] = []
+    for start in range(0, len(cases), at_once):
+        asked = cases[start : start + at_once]
+        margins += [one.margin for one in student.read([sight] * len(asked), asked)]
+        yield len(margins)
+    verdict, falls = _falls(student, margins)
+    grounds = [WordGround(span, fall) for span, fall in zip(spans, falls, strict=True)]
+    yield WordGrounds(verdict, tuple(grounds), len(cases))
 
 
 def parts_that_carry(
-    student: Student, picture: Image.Image, case: CaseInput, *, parts: int = PARTS
-) -> PartGrounds:
-    """Cover one of `parts` x `parts` parts of the picture at a time."""
+    student: Student, picture: Image.Image, case: CaseInput, *, parts: int = PARTS, at_once: int = AT_ONCE
+) -> Iterator[int | PartGrounds]:
+    """Cover one of `parts` x `parts` parts of the picture at a time.
+
+    Yields after each pass how many pictures and prompts are read, and at last what was found.
+    """
     small = shrink(picture.convert("RGB"), student.edge)
-    sights = see(student, [small, *_covered(small, parts)])
-    whole, *less = (one.margin for one in student.read(sights, [case] * len(sights)))
-    verdict = student.judgement(whole).verdict
-    falls = [round(_sign(verdict) * (whole - one), 4) for one in less]
+    shown = chain([small], _covered(small, parts))
+    margins: list[float] = []
+    while pictures := list(islice(shown, at_once)):
+        margins += [one.margin for one in student.read(see(student, pictures), [case] * len(pictures))]
+        yield len(margins)
+    verdict, falls = _falls(student, margins)
     rows = tuple(tuple(falls[start : start + parts]) for start in range(0, len(falls), parts))
-    return PartGrounds(verdict, rows, len(sights))
+    yield PartGrounds(verdict, rows, len(margins))
+
+
+def prompts_to_look_closer(caption: str) -> int:
+    """Return how many prompts words and parts take together."""
+    return len(content_spans(caption)) + 1 + PARTS**2 + 1
 
 
 def content_spans(caption: str) -> list[Span]:
@@ -165,5 +184,9 @@ def _covered(picture: Image.Image, parts: int) -> Iterator[Image.Image]:
             yield one
 
 
-def _sign(verdict: Verdict) -> int:
-    return 1 if verdict is Verdict.OUT_OF_CONTEXT else -1
+def _falls(student: Student, margins: Sequence[float]) -> tuple[Verdict, list[float]]:
+    """Return the verdict of the first log-odds, and by how much it falls with each of the others."""
+    whole, *less = margins
+    verdict = student.judgement(whole).verdict
+    sign = 1 if verdict is Verdict.OUT_OF_CONTEXT else -1
+    return verdict, [round(sign * (whole - one), 4) for one in less]

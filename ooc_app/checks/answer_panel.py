@@ -5,14 +5,16 @@ from html import escape
 from db.vocabulary import Answer
 from ooc_app import render
 from ooc_app.checks.answering import Answered
+from ooc_app.checks.grounds_panel import caption_part, picture_part, reliance_part
 
 
 def answer_panel(given: Answered) -> str:
-    """Draw an answer: the warning first, then verdict, probability and the rationale so far."""
+    """Draw an answer: the warning, then verdict, probability and rationale so far, then what it rests on."""
     answer = given.answer
     notes = "".join(render.notice(note) for note in given.image.notes)
     warning = render.notice(answer.warning, "warning") if answer.warning else ""
-    writing = "" if given.is_done else '<i class="writing" aria-hidden="true"></i>'
+    is_written = given.is_done or given.doing or given.reliance
+    writing = "" if is_written else '<i class="writing" aria-hidden="true"></i>'
     domain = f" · knows only the {answer.domain}" if answer.domain else ""
     said = Answer.UNSURE if answer.cannot_tell else answer.verdict
     of = f" of {escape(render.verdict_words(answer.verdict))}" if answer.cannot_tell else ""
@@ -23,5 +25,19 @@ def answer_panel(given: Answered) -> str:
         f'<span class="answer-words">{escape(answer.words)}</span></div>'
         f"{render.probability_bar(said, answer.probability)}"
         f'<blockquote class="answer-rationale" dir="auto">{escape(given.rationale)}{writing}</blockquote>'
+        f"{_grounds(given)}"
         f'<p class="answer-student">{escape(answer.student + domain)}</p></div>'
+    )
+
+
+def _grounds(given: Answered) -> str:
+    """Draw what the answer rests on, as far as it is known, and what is still looked for."""
+    relies, words, parts = given.reliance, given.word_grounds, given.part_grounds
+    return "".join(
+        (
+            reliance_part(relies) if relies else "",
+            caption_part(given.asked.caption, words) if words else "",
+            picture_part(given.picture, parts) if parts else "",
+            f'<p class="answer-doing">{escape(given.doing)}</p>' if given.doing else "",
+        )
     )

@@ -8,6 +8,7 @@ kept, with its picture; a visitor of a demo page leaves nothing behind.
 import secrets
 import tempfile
 import time
+from base64 import b64encode
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -21,13 +22,15 @@ from db.engine import write_session
 from db.vocabulary import Role
 from ooc_app.auth import Asker, Person, now, require
 from ooc_app.checks.background import Background
+from ooc_app.checks.closer import closer, comes_unasked, expected_seconds, in_words
 from ooc_app.checks.question import CheckRefusedError, Question, admitted
 from ooc_app.desk import Desk
-from ooc_app.intake.images import StoredImage, shown_copy, stored_path
+from ooc_app.intake.images import StoredImage, shown_copy, stored_path, thumbnail
 from ooc_app.provenance.report import Provenance, as_json
 from ooc_app.serving import CheckAnswer, Serving
 
 SECONDS_TO_LOAD: Final = 120.0  # how long a check waits for a student that is still loading
+LOOKING: Final = "Looking whether the answer depends on the picture"
 Plain = dict[str, Any]
 """What may be written as JSON."""
 
@@ -36,8 +39,10 @@ Plain = dict[str, Any]
 class Answered:
     """A check as far as it has come; the rationale grows, and what stands beside it arrives, until `is_done`.
 
-    `shown` is the picture's copy that may be shown, and is gone after a visitor's check. `reliance` is a
-    `training.reliance.Reliance` in plain values. `token` is there once the check is kept.
+    `shown` is the picture's copy that may be shown, and is gone after a visitor's check; `picture` is where
+    the page gets one. `reliance`, `word_grounds` and `part_grounds` are what `training` gives, in plain
+    values; `doing` says what is under way once the rationale is whole. Where words and parts did not come
+    unasked, `closer_takes` says in words how long they would take. `token` is there once the check is kept.
     """
 
     asked: Question
@@ -47,6 +52,11 @@ class Answered:
     rationale: str = ""
     provenance: Provenance | None = None
     reliance: Plain | None = None
+    word_grounds: Plain | None = None
+    part_grounds: Plain | None = None
+    picture: str = ""
+    doing: str = ""
+    closer_takes: str = ""
     token: str | None = None
     is_done: bool = False
 
@@ -61,16 +71,26 @@ class Answered:
             "snapshot": self.answer.snapshot,
             "notes": list(self.image.notes),
             "provenance": provenance,
+            "seconds": self.answer.seconds,
             "reliance": self.reliance,
+            **({"word_grounds": self.word_grounds} if self.word_grounds else {}),
+            **({"part_grounds": self.part_grounds} if self.part_grounds else {}),
         }
 
 
 def check(
-    desk: Desk, serving: Serving, background: Background, person: Person | None, asked: Question
+    desk: Desk,
+    serving: Serving,
+    background: Background,
+    person: Person | None,
+    asked: Question,
+    *,
+    with_closer: bool = False,
 ) -> Iterator[Answered]:
     """Answer a question: first the verdict, then again with each piece of what else there is to say.
 
-    A check by a `person` of the desk is kept with its picture once its rationale is whole. Raises
+    A check by a `person` of the desk is kept with its picture once its rationale is whole. `with_closer`, it
+    is also looked at closer (`closer.py`), where that is expected to be quick. Raises
     ImageRefusedError for what is no picture, CheckRefusedError and ServingError where no student answers.
     """
     with _picture_folder(desk, person) as folder, ThreadPoolExecutor(1) as aside:
@@ -86,22 +106,66 @@ def check(
             if given.provenance is None and inspecting.done():
                 given = replace(given, provenance=inspecting.result())
             yield given
-        given = replace(given, provenance=inspecting.result())
+        given = replace(given, provenance=inspecting.result(), doing=LOOKING)
         if person is not None:
             given = replace(given, token=keep(desk, person, given))
         yield given
         relies = serving.reliance(shown, asked.caption, asked.date, asked.place)
-        given = replace(given, reliance=asdict(relies), is_done=True)
-        if given.token is not None:
-            with write_session(desk.sessions) as session:
-                add_found(session, given.token, {"reliance": given.reliance})
-        yield given
+        given = replace(given, reliance=asdict(relies), doing="")
+        _add(desk, given, {"reliance": given.reliance})
+        if with_closer:
+            for step in _looked_closer(serving, given):
+                given = step
+                yield given
+            _add(desk, given, {"word_grounds": given.word_grounds, "part_grounds": given.part_grounds})
+        yield replace(given, is_done=True)
+
+
+def _looked_closer(serving: Serving, given: Answered) -> Iterator[Answered]:
+    """Look closer where it is quick, and say how long it would take where it is not."""
+    seconds = expected_seconds(serving, given.asked.caption)
+    if not comes_unasked(seconds):
+        yield replace(given, closer_takes=in_words(seconds))
+        return
+    picture = picture_address(given, is_kept=given.token is not None)
+    for at in closer(serving, given.shown, given.asked):
+        words, parts = at.found.get("word_grounds"), at.found.get("part_grounds")
+        yield replace(given, word_grounds=words, part_grounds=parts, picture=picture, doing=at.doing)
+
+
+def picture_address(given: Answered, *, is_kept: bool) -> str:
+    """Return where a page gets the picture: the desk's route, or the bytes themselves for a visitor's.
+
+    A visitor's picture has no route, and is there only until the check is done.
+    """
+    if is_kept:
+        return f"/desk/images/{given.image.sha256}"
+    small = thumbnail(given.image.sha256, given.shown.parents[2])
+    return f"data:image/jpeg;base64,{b64encode(small.read_bytes()).decode()}"
+
+
+def _add(desk: Desk, given: Answered, found: Plain) -> None:
+    """Keep what was found since, where the check is kept."""
+    told = {name: value for name, value in found.items() if value is not None}
+    if given.token is not None and told:
+        with write_session(desk.sessions) as session:
+            add_found(session, given.token, told)
 
 
 def keep(desk: Desk, person: Person, given: Answered) -> str:
     """Write a check into the desk and return the token it is known by."""
+    new = new_check(given, person.annotator_id)
+    with write_session(desk.sessions) as session:
+        if not stored_path(given.image.sha256, desk.images_dir).exists():
+            admitted(given.asked, desk.images_dir)  # deleted meanwhile with another check of this picture
+        add_check(session, new, now())
+    return new.token
+
+
+def new_check(given: Answered, owner_id: int) -> NewCheck:
+    """Make what is kept of an answer, under a token of its own that nobody can guess."""
     image, asked, answer = given.image, given.asked, given.answer
-    new = NewCheck(
+    return NewCheck(
         secrets.token_urlsafe(16),
         NewImage(image.sha256, image.format, image.width, image.height, image.byte_size),
         asked.caption,
@@ -109,18 +173,13 @@ def keep(desk: Desk, person: Person, given: Answered) -> str:
         answer.probability,
         given.rationale,
         answer.student,
-        person.annotator_id,
+        owner_id,
         asked.date,
         asked.place,
         asked.url,
         answer.cannot_tell,
         given.found,
     )
-    with write_session(desk.sessions) as session:
-        if not stored_path(image.sha256, desk.images_dir).exists():
-            admitted(asked, desk.images_dir)  # deleted meanwhile with another check of the same picture
-        add_check(session, new, now())
-    return new.token
 
 
 def asking_person(desk: Desk, request: Asker | None) -> Person | None:

@@ -22,11 +22,19 @@ _TONES: Final = {State.INVALID: "warning", State.TRUSTED: "saved"}
 
 
 def provenance_panel(
-    found: Provenance, *, with_gps: bool = False, thumbnail_url: MarkOf | None = None
+    found: Provenance,
+    *,
+    with_gps: bool = False,
+    thumbnail_url: MarkOf | None = None,
+    is_public: bool = False,
 ) -> str:
-    """Draw all of it; GPS coordinates are in the HTML only `with_gps`."""
+    """Draw all of it; GPS coordinates are in the HTML only `with_gps`.
+
+    `is_public` says that what others asked here was left out of what was seen before, so that finding
+    nothing speaks of the desk's cases alone.
+    """
     parts = (
-        _section("Seen before", seen_part(found, thumbnail_url)),
+        _section("Seen before", seen_part(found, thumbnail_url, is_public=is_public)),
         _section("What does not fit", _remarks(found)),
         _section("Content Credentials", _credentials(found)),
         _section("What the file says", _metadata(found, with_gps=with_gps)),
@@ -35,7 +43,7 @@ def provenance_panel(
     return f'<div class="provenance">{"".join(parts)}</div>'
 
 
-def seen_part(found: Provenance, thumbnail_url: MarkOf | None = None) -> str:
+def seen_part(found: Provenance, thumbnail_url: MarkOf | None = None, *, is_public: bool = False) -> str:
     """Draw the known pictures, the one that appeared first at the top; nothing where they are not shown."""
     if found.seen is None:
         return ""
@@ -43,10 +51,12 @@ def seen_part(found: Provenance, thumbnail_url: MarkOf | None = None) -> str:
     if found.is_plain:
         said += paragraph("The picture holds too little to be known again by, unless it is hardly changed.")
     if not found.seen:
-        said += paragraph(
-            f"None of the desk's {counted(found.compared, 'picture')} looks like this one. That says nothing "
-            "about the rest of the web."
-        )
+        none = f"None of the desk's {counted(found.compared, 'picture')} looks like this one."
+        if is_public:
+            none = "None of the desk's cases has a picture like this one."
+        elif not found.compared:
+            none = "The desk has no other picture to hold it against."
+        said += paragraph(f"{none} That says nothing about the rest of the web.")
     if found.not_compared:
         left = counted(found.not_compared, "picture")
         said += notice(f"{left} of the desk not compared yet: ask again in a while.", "warning")

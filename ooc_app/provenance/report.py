@@ -1,22 +1,23 @@
 """All that can be said of a picture without the student: what it carries, and where it was seen before."""
 
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, Final
 
 from ooc_app.desk import Desk
 from ooc_app.intake.images import StoredImage, shown_copy, stored_path
 from ooc_app.provenance.claims import Remark, remarks
-from ooc_app.provenance.credentials import TRUST_LIST, Credentials, read_credentials
-from ooc_app.provenance.hashing import grey_square, print_of
-from ooc_app.provenance.known import KnownPictures
+from ooc_app.provenance.credentials import TRUST_LIST, Credentials, State, read_credentials
+from ooc_app.provenance.hashing import Variant, grey_square, print_of
+from ooc_app.provenance.known import KnownPictures, Near
 from ooc_app.provenance.links import Link, LinksError, links
-from ooc_app.provenance.metadata import Metadata, read_metadata
+from ooc_app.provenance.metadata import Line, Metadata, Moment, read_metadata
 from ooc_app.provenance.places import Point
-from ooc_app.provenance.seen import Say, Seen, catch_up, seen_before
+from ooc_app.provenance.seen import Say, Seen, Use, catch_up, seen_before
 
 MAP: Final = "https://www.openstreetmap.org/?mlat={0:.5f}&mlon={1:.5f}#map=14/{0:.5f}/{1:.5f}"
 
@@ -116,6 +117,30 @@ def as_json(found: Provenance, *, with_gps: bool) -> dict[str, Any]:
     }
 
 
+def from_json(plain: Mapping[str, Any]) -> Provenance:
+    """Make it again from what `as_json` made without GPS.
+
+    Raises KeyError, TypeError or ValueError for what another version wrote.
+    """
+    read, credentials = plain["credentials"], dict(plain["credentials"])
+    credentials["state"] = State(read["state"])
+    credentials["facts"] = tuple((what, said) for what, said in read["facts"])
+    credentials["problems"] = tuple(read["problems"])
+    seen = plain["seen"]
+    return Provenance(
+        image=StoredImage(**plain["image"]),
+        metadata=_metadata_of(plain["metadata"]),
+        remarks=tuple(Remark(**one) for one in plain["remarks"]),
+        credentials=Credentials(**credentials),
+        seen=None if seen is None else tuple(_seen_of(one) for one in seen),
+        compared=plain["compared"],
+        not_compared=plain["not_compared"],
+        is_plain=plain["is_plain"],
+        links=tuple(Link(**one) for one in plain["links"]),
+        links_problem=plain["links_problem"],
+    )
+
+
 def _links(desk: Desk, claims: Claims) -> tuple[tuple[Link, ...], str | None]:
     try:
         return links(desk.data_dir, image_url=claims.url, caption=claims.caption), None
@@ -134,3 +159,28 @@ def _plain(value: Any) -> Any:
     if hasattr(value, "_asdict"):
         return {key: _plain(part) for key, part in value._asdict().items()}
     return value.isoformat() if hasattr(value, "isoformat") else value
+
+
+def _metadata_of(plain: Mapping[str, Any]) -> Metadata:
+    facts = {key: value for key, value in plain.items() if key != "has_gps"}
+    facts["lines"] = tuple(Line(**one) for one in plain["lines"])
+    for key in ("taken", "changed"):
+        facts[key] = _moment_of(plain[key])
+    facts["gps"] = None
+    facts["gps_day"] = date.fromisoformat(plain["gps_day"]) if plain["gps_day"] else None
+    return Metadata(**facts)
+
+
+def _moment_of(plain: Mapping[str, Any] | None) -> Moment | None:
+    return Moment(**{**plain, "day": date.fromisoformat(plain["day"])}) if plain else None
+
+
+def _seen_of(plain: Mapping[str, Any]) -> Seen:
+    """Make a known picture again; of what it went through only what the words say is known."""
+    words = plain["words"]
+    strip = (int("showing less" in words), -int("showing more" in words))
+    near = Near(plain["sha256"], plain["distance"], Variant(strip, (0, 0), "mirrored" in words))
+    uses = tuple(
+        Use(**{**use, "on_desk_since": datetime.fromisoformat(use["on_desk_since"])}) for use in plain["uses"]
+    )
+    return Seen(near, uses, plain["is_this_file"])

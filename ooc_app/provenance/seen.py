@@ -29,7 +29,7 @@ from ooc_app.provenance.hashing import grey_square, print_of, squared
 from ooc_app.provenance.known import KnownPictures, Near, NewPrint
 
 FILE: Final = "known-1.hashes"  # below images/; another number where hashes are made in another way
-USES_MAX: Final = 8  # of one picture
+USES_MAX: Final = 8  # cases of one picture, and as many checks
 AT_ONCE: Final = 64  # pictures hashed between two writes
 
 Say = Callable[[int, int], None]
@@ -137,7 +137,15 @@ def _new_print(images_dir: Path, sha256: str) -> NewPrint:
 
 
 def _uses(session: Session, digests: Collection[str]) -> dict[str, tuple[Use, ...]]:
-    """Find the cases and checks of pictures, the oldest USES_MAX of each picture."""
+    """Find the cases and checks of pictures, of either the oldest USES_MAX of each picture."""
+    uses: dict[str, list[Use]] = defaultdict(list)
+    for found in (_cases(session, digests), _checks(session, digests)):
+        for sha256, of_one in found.items():
+            uses[sha256] += sorted(of_one, key=lambda use: use.since)[:USES_MAX]
+    return {sha256: tuple(sorted(found, key=lambda use: use.since)) for sha256, found in uses.items()}
+
+
+def _cases(session: Session, digests: Collection[str]) -> dict[str, list[Use]]:
     uses: dict[str, list[Use]] = defaultdict(list)
     cases = (
         sa.select(Case, Kind, Queued.case_id)
@@ -150,15 +158,19 @@ def _uses(session: Session, digests: Collection[str]) -> dict[str, tuple[Use, ..
         verdict, by = _verdict(case, kind, is_waiting=waiting is not None)
         claimed = case.caption, case.date, case.place, case.source, case.url
         uses[str(case.image_sha256)].append(Use(*claimed, case.id, verdict, by, case.created_at))
-    checks = sa.select(Check).where(Check.image_sha256.in_(digests)).order_by(Check.id)
-    for check in session.scalars(checks):
-        said = f"the student {check.student}, asked here"
-        uses[check.image_sha256].append(
-            Use(check.caption, None, None, None, None, None, check.verdict.value, said, check.created_at)
-        )
-    return {
-        sha256: tuple(sorted(found, key=lambda use: use.since)[:USES_MAX]) for sha256, found in uses.items()
-    }
+    return uses
+
+
+def _checks(session: Session, digests: Collection[str]) -> dict[str, list[Use]]:
+    """Find checks; what was asked and answered alike stands once, since the first time."""
+    uses: dict[str, list[Use]] = defaultdict(list)
+    alike = (Check.image_sha256, Check.caption, Check.verdict, Check.student)
+    asked_when = sa.func.min(Check.created_at), sa.func.count()
+    checks = sa.select(*alike, *asked_when).where(Check.image_sha256.in_(digests)).group_by(*alike)
+    for sha256, caption, verdict, student, first, times in session.execute(checks):
+        said = f"the student {student}, asked here{f' {times} times' if times > 1 else ''}"
+        uses[sha256].append(Use(caption, None, None, None, None, None, verdict.value, said, first))
+    return uses
 
 
 def _verdict(case: Case, kind: Kind | None, *, is_waiting: bool) -> tuple[str | None, str]:

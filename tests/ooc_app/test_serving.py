@@ -179,8 +179,13 @@ def test_reliance_words_and_parts_come_from_the_served_student(serving: Serving,
     caption = "A market by the castle in Norvik."
     verdict = serving.check(drawn, caption).verdict
     assert serving.reliance(drawn, caption).verdict is verdict
-    assert serving.words_that_carry(drawn, caption).verdict is verdict
-    assert serving.parts_that_carry(drawn, caption).verdict is verdict
+    *words_read, words = serving.words_that_carry(drawn, caption)
+    *parts_read, parts = serving.parts_that_carry(drawn, caption)
+    assert not isinstance(words, int)
+    assert not isinstance(parts, int)
+    assert (words_read, words.verdict) == ([4], verdict)
+    assert (parts_read, parts.verdict) == ([8, 16, 24, 32, 37], verdict)
+    assert serving.prompts_to_look_closer(caption) == 4 + 37
 
 
 def test_another_student_is_noticed_at_the_next_check(

@@ -1,7 +1,9 @@
 """Which words and which parts carry a verdict."""
 
 import random
+from collections.abc import Iterator
 from dataclasses import replace
+from typing import TypeVar
 
 import pytest
 from PIL import Image
@@ -10,6 +12,8 @@ from db.vocabulary import Verdict
 from training import drawing, world
 from training.grounds import (
     MOST_WORDS,
+    PartGrounds,
+    WordGrounds,
     content_spans,
     parts_that_carry,
     without,
@@ -18,10 +22,19 @@ from training.grounds import (
 from training.records import CaseInput
 from training.student import Student
 
+G = TypeVar("G", WordGrounds, PartGrounds)
+
 
 @pytest.fixture(scope="module")
 def shipped() -> Student:
     return Student.load("assets/demo-run")
+
+
+def last(pieces: Iterator[int | G], kind: type[G]) -> G:
+    """What comes at the end of pieces."""
+    *_, found = pieces
+    assert isinstance(found, kind)
+    return found
 
 
 def told(caption: str) -> list[tuple[str, str]]:
@@ -74,7 +87,7 @@ def test_the_one_wrong_word_carries_the_verdict(shipped: Student, one_thread: No
         picture = drawing.draw(scene, seed, height=240, supersample=1)
         claimed = world.phrase(replace(scene, landmark="lighthouse"), "landmark", rng).removeprefix("the ")
         caption = f"{world.phrase(scene, 'event', rng).capitalize()} by the {claimed} in Norvik."
-        given = words_that_carry(shipped, picture, CaseInput("", "", caption))
+        given = last(words_that_carry(shipped, picture, CaseInput("", "", caption)), WordGrounds)
         most = max(given.words, key=lambda one: one.change)
         assert given.forwards == len(given.words) + 1
         found += (
@@ -92,7 +105,9 @@ def test_what_is_covered_moves_the_verdict_only_where_it_matters(shipped: Studen
         if one.gold is Verdict.IN_CONTEXT and one.scene.landmark == "windmill"
     )
     picture = drawing.draw(case.scene, case.picture_seed, height=240, supersample=1)
-    given = parts_that_carry(shipped, picture, CaseInput("", "", case.caption))
+    pieces = list(parts_that_carry(shipped, picture, CaseInput("", "", case.caption)))
+    assert pieces[:-1] == [8, 16, 24, 32, 37], "others are answered in between"
+    given = last(iter(pieces), PartGrounds)
     changes = [change for row in given.changes for change in row]
     assert given.forwards == 37
     assert [len(row) for row in given.changes] == [6] * 6
@@ -101,5 +116,6 @@ def test_what_is_covered_moves_the_verdict_only_where_it_matters(shipped: Studen
 
 
 def test_a_picture_of_one_colour_has_no_part_that_matters(shipped: Student, one_thread: None) -> None:
-    given = parts_that_carry(shipped, Image.new("L", (90, 60), 90), CaseInput("", "", "A market."), parts=2)
+    asked = Image.new("L", (90, 60), 90), CaseInput("", "", "A market.")
+    given = last(parts_that_carry(shipped, *asked, parts=2), PartGrounds)
     assert [change for row in given.changes for change in row] == pytest.approx([0] * 4, abs=1e-3)

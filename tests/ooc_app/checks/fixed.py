@@ -40,3 +40,6 @@ class FixedServing(Serving):
     ) -> Reliance:
         curve = ((0, 0.86), (900, 0.5))
         return Reliance(Verdict.OUT_OF_CONTEXT, 0.86, curve, 0.4, 0.7, True, "It depends.", 8)
+
+    def seconds_a_prompt(self) -> float | None:
+        return None

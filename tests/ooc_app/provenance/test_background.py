@@ -21,12 +21,11 @@ def met(desk: Desk, person: Person, picture: Path, *, day: int = 2) -> None:
     """Have the desk check a picture under a caption on some day."""
     kept = admit_file(picture, desk.images_dir)
     with write_session(desk.sessions) as session:
-        image = Image(sha256=kept.sha256, format=kept.format, width=1, height=1, byte_size=1)
-        session.add(image)
+        session.merge(Image(sha256=kept.sha256, format=kept.format, width=1, height=1, byte_size=1))
         session.flush()
         session.add(
             Check(
-                token=picture.name,
+                token=f"{picture.name} {day}",
                 image_sha256=kept.sha256,
                 caption="Its first caption <b>.",
                 verdict=Verdict.IN_CONTEXT,
@@ -62,6 +61,18 @@ def test_a_desk_says_where_it_met_a_picture_and_a_visitor_is_not_told(
     stranger = inspected(background, None, mirrored)
     assert stranger.seen is None
     assert "Seen before" not in provenance_panel(stranger)
+
+
+def test_what_was_asked_twice_alike_stands_once_since_the_first_time(
+    desk: Desk, person: Person, scene: Scene, tmp_path: Path
+) -> None:
+    scene(1).save(tmp_path / "one.png")
+    met(desk, person, tmp_path / "one.png", day=3)
+    met(desk, person, tmp_path / "one.png", day=1)
+    found = inspected(Background(desk), person, tmp_path / "one.png")
+    ((use,),) = (one.uses for one in found.seen or ())
+    assert use.by == "the student s, asked here 2 times"
+    assert use.on_desk_since == datetime(2024, 5, 1, tzinfo=UTC)
 
 
 def test_the_same_picture_stands_before_one_that_only_may_be_however_early(
