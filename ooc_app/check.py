@@ -85,7 +85,7 @@ class _Shown:
         return [self.panel, self.carried, self.deeds, self.report, self.closer, self.more, self.token]
 
 
-def build_check(desk: Desk, serving: Serving, background: Background, page: gr.Blocks) -> None:
+def build_check(desk: Desk, serving: Serving, background: Background, tab: gr.Tab) -> None:
     """Lay out the tab and connect it."""
     with gr.Row(elem_classes="check"):
         with gr.Column(scale=4, min_width=320, elem_classes="check-ask"):
@@ -105,7 +105,7 @@ def build_check(desk: Desk, serving: Serving, background: Background, page: gr.B
         )
         answered.then(_listing(desk), None, own, **QUIET)
     if desk.mode == "desk":
-        page.load(_listing(desk), None, own, **QUIET)
+        tab.select(_listing(desk), None, own, **QUIET)
         _connect_deeds(desk, serving, shown, own)
 
 

@@ -57,8 +57,8 @@ def build_page(desk: Desk, serving: Serving | None = None) -> gr.Blocks:
             if desk.mode == "desk":
                 with gr.Tab(words("tab.adjudicate"), id="adjudicate"):
                     build_adjudicate(desk)
-            with gr.Tab(words("tab.check"), id="check"):
-                build_check(desk, served, background, page)
+            with gr.Tab(words("tab.check"), id="check") as check_tab:
+                build_check(desk, served, background, check_tab)
                 if desk.mode == "desk":
                     build_many(desk, served)
             if desk.mode == "desk":

@@ -16,6 +16,7 @@ from tests.browser.running_app import RunningApp
 from training import drawing, world
 
 CAPTION = "A market by the castle in Norvik."
+SENT = "A flood by the bridge in Halden."
 SECONDS = 60_000
 WATCH_ANSWERS = """() => {
   window.answers = [];
@@ -129,6 +130,50 @@ def test_a_picture_is_pasted(window: BrowserContext, check_app: RunningApp) -> N
     expect(page.locator("#check-picture img")).to_be_visible()
     ask(page)
     expect_answer(page)
+
+
+def test_what_an_answer_rests_on_stands_under_it_and_others_are_asked_the_same(
+    window: BrowserContext, check_app: RunningApp, drawn: Path
+) -> None:
+    page = at_check(window, check_app)
+    upload(page, drawn)
+    ask(page)
+    expect_answer(page)
+    answer = page.locator("#check-panel .answer")
+    for heading in ("Does it see?", "Words that carry it", "Parts of the picture that carry it"):
+        expect(answer.get_by_role("heading", name=heading)).to_be_visible()
+    page.locator("#check-compare").click()
+    compared = page.locator("#check-more .compared[aria-busy=false]")
+    expect(compared.locator("li")).to_have_count(3, timeout=SECONDS)
+    expect(compared).to_contain_text("untouched")
+    assert [one["id"] for one in Axe().run(page).response["violations"]] == []
+
+
+def test_a_check_that_is_sent_is_ruled_on_next_and_its_report_and_list_say_how(
+    window: BrowserContext, check_app: RunningApp, drawn: Path
+) -> None:
+    page = at_check(window, check_app)
+    upload(page, drawn)
+    ask(page, SENT)
+    expect_answer(page)
+    mine = page.locator("#check-own li").first
+    expect(mine).to_contain_text(SENT)
+    expect(mine).to_contain_text("not sent")
+    page.locator("#check-send").click()
+    expect(page.locator("#check-more")).to_contain_text("Sent")
+    expect(mine).to_contain_text("waits for a ruling")
+    report = window.new_page()
+    report.goto(f"{check_app.url}/{page.locator('#check-report a').first.get_attribute('href')}")
+    expect(report.locator("body")).to_contain_text("waits for a ruling")
+
+    page.goto(check_app.url)
+    expect(page.locator(".adj-caption")).to_contain_text(SENT)
+    page.keyboard.press("2")
+    expect(page.locator(".adj-recent li")).to_have_count(1)
+    report.reload()
+    expect(report.locator("body")).to_contain_text("out of context")
+    page.get_by_role("tab", name="Check").click()
+    expect(page.locator("#check-own li").first).to_contain_text("settled", timeout=20_000)
 
 
 def test_everything_is_in_reach_on_a_phone_and_nothing_is_wider_than_it(
