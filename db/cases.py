@@ -149,12 +149,16 @@ def add_opinions(
 ) -> OpinionsAdded:
     """Add what a teacher said of cases that are on the desk, by their external ids. Wants a write session."""
     now = now or datetime.now(UTC)
-    teachers = _teacher_ids(session, {opinion.teacher for opinion in opinions.values()}, teacher_kind)
+    teachers = teacher_ids(session, {opinion.teacher for opinion in opinions.values()}, teacher_kind)
     added, ids = 0, dict[str, int]()
     external_ids = sorted(opinions)
     for start in range(0, len(external_ids), BATCH):
         found = _find(session, dataset, external_ids[start : start + BATCH])
-        said = {(row.id, teachers[opinions[key].teacher]): opinions[key] for key, row in found.items()}
+        said = {
+            (row.id, teachers[opinions[key].teacher]): opinions[key]
+            for key, row in found.items()
+            if opinions[key].teacher in teachers
+        }
         fresh = _fresh(session, said, prompt_version)
         _change(session, {case_id for case_id, _ in fresh}, {}, fresh, prompt_version, now)
         ids.update({key: row.id for key, row in found.items()})
@@ -163,6 +167,13 @@ def add_opinions(
         detail = {"dataset": dataset, "opinions": added}
         session.execute(sa.insert(Event), {"at": now, "action": "add_opinions", "detail": detail})
     return OpinionsAdded(added, len(ids) - added, tuple(key for key in external_ids if key not in ids))
+
+
+def say(
+    session: Session, case_id: int, teacher_id: int, opinion: NewOpinion, prompt_version: str, now: datetime
+) -> None:
+    """Let a teacher say something else of a case than before, and all that follows. Wants a write session."""
+    _change(session, [case_id], {}, {(case_id, teacher_id): opinion}, prompt_version, now)
 
 
 def _batches(records: Iterable[NewCase]) -> Iterator[dict[str, NewCase]]:
@@ -184,7 +195,7 @@ def _add_batch(
     insert_missing(session, Image, list(images.values()))
     known = _find(session, dataset, batch)
     named = {opinion.teacher for record in batch.values() for opinion in record.opinions}
-    teachers = _teacher_ids(session, named, teacher_kind)
+    teachers = teacher_ids(session, named, teacher_kind)
     new = [record for key, record in batch.items() if key not in known]
     said = _add_new(session, dataset, new, teachers, now)
     repeated = {
@@ -192,6 +203,7 @@ def _add_batch(
         for key, record in batch.items()
         if key in known
         for opinion in record.opinions
+        if opinion.teacher in teachers
     }
     fresh = _fresh(session, repeated, "recorded") if repeated else {}
     missing = {row.id: facts for key, row in known.items() if (facts := _missing(row, batch[key]))}
@@ -209,7 +221,10 @@ def _add_new(
     if not new:
         return 0
     ids = new_ids(session, Case, len(new))
-    said = [{teachers[opinion.teacher]: opinion for opinion in record.opinions} for record in new]
+    said = [
+        {teachers[opinion.teacher]: opinion for opinion in record.opinions if opinion.teacher in teachers}
+        for record in new
+    ]
     stand = [_new_standing(*one) for one in zip(ids, new, said, strict=True)]
     kind_ids = kinds.kind_ids(session, {one.traits for one in stand})
     created_at = stored(session, Case.created_at, now)
@@ -343,11 +358,14 @@ def _find(session: Session, dataset: str, external_ids: Iterable[str]) -> dict[s
     return {row.external_id: row for row in session.execute(query)}
 
 
-def _teacher_ids(session: Session, names: set[str], kind: TeacherKind) -> dict[str, int]:
-    """Return the ids of the teachers, adding those not met before in the order of their names."""
+def teacher_ids(session: Session, names: set[str], kind: TeacherKind) -> dict[str, int]:
+    """Return the ids of the teachers, adding those not met before in the order of their names.
+
+    Retired ones are left out: what a file says again in their name does not make them count again.
+    """
     if not names:
         return {}
-    query = sa.select(Teacher.name, Teacher.id).where(Teacher.name.in_(sorted(names)))
+    query = sa.select(Teacher.name, Teacher.id).where(Teacher.name.in_(sorted(names)), Teacher.active)
     known = {name: id_ for name, id_ in session.execute(query)}
     new = [{"name": name, "kind": kind} for name in sorted(names - known.keys())]
     insert_missing(session, Teacher, new)

@@ -7,8 +7,9 @@ ones. For one case and one annotator the rulings form a single chain: only its f
 (`fk_rulings_superseded`), and no row is superseded twice (`uq_rulings_supersedes_id`). The end of
 the chain is the annotator's current ruling, unless its verdict is null: then it is withdrawn.
 
-The tables of checks stand in `check_tables.py`, the derived ones in `derived_tables.py`. This module
-describes and does not act: `engine.py` opens and migrates a database.
+The tables of checks stand in `check_tables.py`, those of asking teachers in `teacher_tables.py`, the
+derived ones in `derived_tables.py`. This module describes and does not act: `engine.py` opens and
+migrates a database.
 """
 
 from datetime import datetime
@@ -21,6 +22,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from db.base import Base, not_empty, one_of, table_of
 from db.check_tables import Batch as Batch, BatchRow as BatchRow, Check as Check
 from db.derived_tables import Bucket as Bucket, Kind as Kind, Queued as Queued, Stratum as Stratum
+from db.teacher_tables import TeacherAnswer as TeacherAnswer, TeachRun as TeachRun
 from db.vocabulary import (
     Answer,
     Cause,
@@ -106,6 +108,7 @@ class Teacher(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(unique=True)
     kind: Mapped[TeacherKind]
+    active: Mapped[bool] = mapped_column(default=True)  # retired: its opinions stay and do not count
 
 
 class Opinion(Base):
@@ -129,12 +132,22 @@ class Opinion(Base):
             sqlite_where=sa.text("current = 0"),
             postgresql_where=sa.text("NOT current"),
         ),
+        sa.Index(
+            "ix_opinions_asked",
+            "teacher_id",
+            "prompt_version",
+            "model",
+            "case_id",
+            sqlite_where=sa.text("current = 1 AND model IS NOT NULL"),
+            postgresql_where=sa.text("current AND model IS NOT NULL"),
+        ),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     case_id: Mapped[int] = mapped_column(sa.ForeignKey("cases.id"))
     teacher_id: Mapped[int] = mapped_column(sa.ForeignKey("teachers.id"))
     prompt_version: Mapped[str] = mapped_column(default="recorded")
+    model: Mapped[str | None]  # that was asked; null for what was recorded or scripted
     verdict: Mapped[Answer]
     confidence: Mapped[float | None]  # 0 to 1
     rationale: Mapped[str]

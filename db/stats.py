@@ -114,6 +114,7 @@ def _teachers(session: Session, kinds: Kinds) -> list[dict[str, Any]]:
             {
                 "name": teacher.name,
                 "kind": teacher.kind,
+                "active": teacher.active,
                 "opinions": said.total(),
                 "unsure": sum(count for (verdict, _), count in said.items() if verdict == Answer.UNSURE),
                 "accuracy": right / judged if judged else None,

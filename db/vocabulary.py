@@ -58,10 +58,12 @@ class EvidenceKind(StrEnum):
 
 
 class TeacherKind(StrEnum):
-    """Where a teacher's opinions come from: read from a file, or written by the demo's script."""
+    """Where a teacher's opinions come from: a file, the demo's script, a server, a model on this machine."""
 
     RECORDED = "recorded"
     SCRIPTED = "scripted"
+    ENDPOINT = "endpoint"
+    LOCAL = "local"
 
 
 class Role(StrEnum):
