@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from db import kinds, queue, texts
 from db.bulk import insert_all, insert_missing, new_ids, stored
-from db.derived import restand, strata_of
+from db.derived import restanding, strata_of
 from db.models import Case, Event, Evidence, Image, Opinion, Teacher
 from db.standing import Standing
 from db.vocabulary import Answer, Element, EvidenceKind, Split, TeacherKind, Verdict
@@ -280,19 +280,16 @@ def _change(
     changed = sorted(case_ids)
     if not changed:
         return
-    before = strata_of(restand(session, changed, now))
-    for case_id, facts in missing.items():
-        _fill_in(session, case_id, facts)
-    if fresh:
-        superseded = sa.tuple_(Opinion.case_id, Opinion.teacher_id).in_(list(fresh))
-        session.execute(
-            sa.update(Opinion).where(superseded, Opinion.current).values(current=False),
-            execution_options={"synchronize_session": False},
-        )
-        _insert_opinions(session, fresh, prompt_version, now)
-    change = strata_of(restand(session, changed, now))
-    change.subtract(before)
-    kinds.count_strata(session, change)
+    with restanding(session, changed, now):
+        for case_id, facts in missing.items():
+            _fill_in(session, case_id, facts)
+        if fresh:
+            superseded = sa.tuple_(Opinion.case_id, Opinion.teacher_id).in_(list(fresh))
+            session.execute(
+                sa.update(Opinion).where(superseded, Opinion.current).values(current=False),
+                execution_options={"synchronize_session": False},
+            )
+            _insert_opinions(session, fresh, prompt_version, now)
 
 
 def _fill_in(session: Session, case_id: int, facts: dict[str, Any]) -> None:

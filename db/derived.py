@@ -7,6 +7,7 @@ worth a backup's trust: `check` compares it with the facts, `rebuild` makes it a
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Final
 
@@ -27,6 +28,16 @@ def restand(session: Session, case_ids: Sequence[int], now: datetime) -> list[St
     _set_kinds(session, found)
     queue.place(session, found, now)
     return found
+
+
+@contextmanager
+def restanding(session: Session, case_ids: Sequence[int], now: datetime) -> Iterator[None]:
+    """Bring all that is derived from these cases into line with what the block does to their facts."""
+    before = strata_of(restand(session, case_ids, now))
+    yield
+    change = strata_of(restand(session, case_ids, now))
+    change.subtract(before)
+    kinds.count_strata(session, change)
 
 
 def rebuild(session: Session, now: datetime | None = None) -> None:

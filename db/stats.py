@@ -114,7 +114,6 @@ def _teachers(session: Session, kinds: Kinds) -> list[dict[str, Any]]:
             {
                 "name": teacher.name,
                 "kind": teacher.kind,
-                "active": teacher.active,
                 "opinions": said.total(),
                 "unsure": sum(count for (verdict, _), count in said.items() if verdict == Answer.UNSURE),
                 "accuracy": right / judged if judged else None,
@@ -130,6 +129,7 @@ def _teachers(session: Session, kinds: Kinds) -> list[dict[str, Any]]:
                     }
                     for one in per_verdict(with_people)
                 ],
+                "active": teacher.active,
             }
         )
     return described

@@ -13,6 +13,7 @@ from pathlib import Path
 from db.engine import UnusableDatabaseError
 from db.passwords import WeakPasswordError
 from db.people import PersonError
+from db.teaching import TeachingError
 from db.worth import WrongRuleError
 from ooc_app import promotion, runner, snapshot
 from ooc_app.commands import (
@@ -27,6 +28,7 @@ from ooc_app.commands import (
     people,
     publishing,
     queueing,
+    teaching,
 )
 from ooc_app.commands.terminal import DeskCommand, FolderCommand, UsageError
 from ooc_app.copying import CopyError
@@ -40,16 +42,17 @@ from ooc_app.serving import ServingError
 from training.config import ConfigError
 from training.publishing import PublishingError
 from training.state import RunFolderError
+from training.teachers import TeacherError
 
 GROUPS = (
     importing, exporting, figures, queueing, people, distilling, publishing, checking, inspecting, keeping,
-    copying,
+    copying, teaching,
 )  # fmt: skip
 EXPECTED = (
     ConfigError, CopyError, DataFolderError, ExportError, ImageRefusedError, ImportFileError, KeepingError,
     LaunchError, PersonError, promotion.PromotionError, PublishingError, runner.RunError, RunFolderError,
-    ServingError, SettingsError, snapshot.SnapshotError, UnusableDatabaseError, UsageError,
-    WeakPasswordError, WrongRuleError,
+    ServingError, SettingsError, snapshot.SnapshotError, TeacherError, TeachingError,
+    UnusableDatabaseError, UsageError, WeakPasswordError, WrongRuleError,
 )  # fmt: skip
 """Failures whose own message says all a person needs."""
 

@@ -4,6 +4,7 @@ Every answer on a desk has a report with a permanent link, at which its owner le
 sends it to the desk; the last ones stand below. A visitor of a demo page gets the answer alone.
 """
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -25,10 +26,11 @@ from ooc_app.checks.compare_panel import compare_panel
 from ooc_app.checks.grounds_panel import caption_part, picture_part
 from ooc_app.checks.own_checks import own_checks_asked
 from ooc_app.checks.question import CAPTION_MAX, CLAIM_MAX, CheckRefusedError, question
-from ooc_app.desk import Desk
+from ooc_app.desk import Desk, Settings
 from ooc_app.intake.images import ImageRefusedError
 from ooc_app.provenance.panel import provenance_panel
 from ooc_app.serving import Serving, ServingError
+from ooc_app.theme import ASSETS
 
 SECONDS_BETWEEN_PAINTS: Final = 0.08  # each paint sends the whole rationale again
 REFUSALS: Final = (
@@ -91,6 +93,14 @@ def build_check(desk: Desk, serving: Serving, background: Background, tab: gr.Ta
         with gr.Column(scale=4, min_width=320, elem_classes="check-ask"):
             asked = _fields()
             button = gr.Button("Check", variant="primary", elem_id="check-button")
+            if is_demo_world(desk):
+                gr.Examples(
+                    examples(),
+                    [asked.picture, asked.caption, asked.date, asked.place],
+                    label="or try one of these",
+                    api_visibility="private",
+                    elem_id="check-examples",
+                )
         with gr.Column(scale=6, min_width=320, elem_classes="check-answer"):
             shown = _answer_column()
     own = gr.HTML("", elem_id="check-own", elem_classes="check-below", apply_default_css=False)
@@ -124,6 +134,18 @@ def _fields() -> _Asked:
         place = gr.Textbox(label="claimed place (optional)", max_length=CLAIM_MAX, elem_id="check-place")
     gps = gr.Checkbox(label="show the GPS position, if the file has one", elem_id="check-gps")
     return _Asked(picture, url, caption, date, place, gps)
+
+
+def is_demo_world(desk: Desk) -> bool:
+    """Whether the desk's student is the tiny one, which knows drawings only, so that examples help."""
+    return desk.student_to_train() == Settings().student
+
+
+def examples() -> list[list[str]]:
+    """Return the shipped pictures with the captions they are asked about: picture, caption, date, place."""
+    folder = ASSETS / "examples"
+    listed = json.loads((folder / "examples.json").read_text(encoding="utf-8"))
+    return [[str(folder / one["image"]), one["caption"], one["date"], one["place"]] for one in listed]
 
 
 def picture_field() -> gr.Image:

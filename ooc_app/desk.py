@@ -202,9 +202,11 @@ def read_settings(path: Path, environment: Mapping[str, str]) -> Settings:
             f"version {version}, this one knows {SETTINGS_VERSION}): update this one, or give another folder "
             "with --data."
         )
+    values.pop("teachers", None)  # checked by `teacher_settings.py` when they are asked for
     known = {field.name for field in fields(Settings)} - {"forced_student"}
     if unknown := sorted(set(values) - known):
         raise SettingsError(
-            f"{path} has the unknown key `{unknown[0]}`: the keys are {', '.join(sorted(known))}."
+            f"{path} has the unknown key `{unknown[0]}`: the keys are {', '.join(sorted(known))}; "
+            "teachers stand in [teachers.NAME]."
         )
     return Settings(**values, forced_student=environment.get("OOC_STUDENT") or None)

@@ -114,7 +114,16 @@ def run_python(code: str, cwd: Path) -> str:
 def test_the_page_and_every_module_of_the_app_load_without_torch(tmp_path: Path) -> None:
     names = [dotted(path) for path in modules() if first(dotted(path)) in ("app", "ooc_app", "db")]
     names = [name for name in names if not name.endswith(("__main__", ".env")) and ".versions" not in name]
-    free = ("config", "records", "prompts", "world", "preferences")
+    free = (
+        "config",
+        "records",
+        "prompts",
+        "world",
+        "preferences",
+        "teacher_question",
+        "teachers",
+        "teaching",
+    )
     names += [f"training.{name}" for name in free if (PROJECT_DIR / "training" / f"{name}.py").exists()]
     code = f"import importlib, sys\nfor name in {names!r}: importlib.import_module(name)\n"
     code += f"print(sorted({TORCH_AND_FRIENDS!r} & sys.modules.keys()))"

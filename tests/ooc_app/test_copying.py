@@ -26,6 +26,8 @@ from db.models import (
     Promotion,
     Ruling,
     Run,
+    TeacherAnswer,
+    TeachRun,
     metadata,
 )
 from db.queue import claim, skip
@@ -116,6 +118,10 @@ def fill(desk: Desk) -> None:
             rationale="r",
             student="s",
             created_at=NOW,
+        )
+        session.add(TeachRun(teacher_id=1, prompt_version="p", model="m", started_at=NOW))
+        session.add(
+            TeacherAnswer(opinion_id=1, raw="r", parsed=True, revision="m", seconds=1.5, cost=0.1, tries=1)
         )
         batch = Batch(token="b", name="n", digest="d", row_count=1, annotator_id=MARIA, created_at=NOW)
         session.add_all([check, batch])

@@ -1,0 +1,154 @@
+"""Ask a teacher about a few cases before all of them: what is sent, what comes back, how it is read.
+
+Nothing is kept, and what all the other cases would take is estimated from these few.
+"""
+
+import asyncio
+import base64
+import io
+import json
+import threading
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, Final
+
+from PIL import Image
+
+from db import teaching as kept
+from db.teaching import Gap
+from ooc_app.desk import Desk
+from ooc_app.teacher_settings import OPENAI, at_hand
+from ooc_app.teaching import Asking, Environment, Passing, prepared, wanted_of
+from training.teacher_question import answer_schema, teacher_question
+from training.teachers import Asked, TeacherConfig, open_teacher
+from training.teaching import Ended, Limits, Opined, teach
+
+CASES: Final = 3
+
+
+@dataclass(frozen=True)
+class Rehearsed:
+    """One case: what was sent, and what was said; None where no answer came."""
+
+    case_id: str
+    sent: str
+    opined: Opined | None
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """What a few cases showed; cost (USD) and seconds are of all the cases that lack an opinion."""
+
+    cases: tuple[Rehearsed, ...]
+    ended: Ended
+    gap: Gap
+    cost: float | None  # None where nothing came back
+    seconds: float | None
+
+    def figures(self) -> dict[str, Any]:
+        """Return everything as JSON has it."""
+        return {
+            "cases": [_figures(one) for one in self.cases],
+            "why": self.ended.why.value,
+            "said": self.ended.said,
+            "failed": dict(self.ended.failed),
+            "missing": self.gap.cases,
+            "without_picture": self.gap.without_picture,
+            "estimated_cost": self.cost,
+            "estimated_seconds": self.seconds,
+        }
+
+
+def rehearse(desk: Desk, asking: Asking, environment: Environment, count: int = CASES) -> Rehearsal:
+    """Ask about the first few cases that lack an opinion. Raises TeacherError as opening a teacher does."""
+    config, passing = asking.config, Passing(asking.config.text_only)
+    wanted = wanted_of(desk, asking)
+    with desk.sessions() as session:
+        gap = kept.count_missing(session, wanted)
+        case_ids = kept.missing(session, wanted, count=count)
+    cases = list(islice(prepared(desk, lambda after_id: [] if after_id else case_ids, passing), count))
+    opined: dict[str, Opined] = {}
+    ended = asyncio.run(_asked(desk, asking, environment, cases, opined))
+    answers = list(opined.values())
+    cost = seconds = None
+    if answers:
+        cost = gap.cases * sum(one.cost for one in answers) / len(answers)
+        seconds = _seconds(config, gap.cases, sum(one.seconds for one in answers) / len(answers))
+    rehearsed = (Rehearsed(one.case.id, sent(asking, one), opined.get(one.case.id)) for one in cases)
+    return Rehearsal(tuple(rehearsed), ended, gap, cost, seconds)
+
+
+async def _asked(
+    desk: Desk, asking: Asking, environment: Environment, cases: list[Asked], opined: dict[str, Opined]
+) -> Ended:
+    from training.teacher_watch import TeacherWatch
+
+    def note(one: Opined) -> None:
+        opined[one.case_id] = one
+
+    teacher = open_teacher(at_hand(desk, asking.config), environment, answer_schema(asking.wording))
+    try:
+        return await teach(
+            teacher, asking.config, cases, note,
+            limits=Limits(), watch=TeacherWatch(go_on=True), stop=threading.Event(), wording=asking.wording,
+        )  # fmt: skip
+    finally:
+        await teacher.close()
+
+
+def sent(asking: Asking, asked: Asked) -> str:
+    """Write what a teacher is sent of a case: a picture as its size, the key as its variable's name."""
+    config = asking.config
+    lines = []
+    if config.kind == "endpoint":
+        lines.append(f"POST {(config.base_url or OPENAI).rstrip('/')}/chat/completions")
+        if config.key_env:
+            lines.append(f"Authorization: Bearer <the key in {config.key_env}>")
+    shown = not config.text_only
+    lines.append(
+        f"model {config.model}, temperature {config.temperature:g}, at most {config.max_tokens} tokens"
+    )
+    if shown and asked.picture is not None:
+        lines.append(_picture(asked, config))
+    return "\n".join([*lines, teacher_question(asked.case, asking.wording, shown=shown)])
+
+
+def _picture(asked: Asked, config: TeacherConfig) -> str:
+    """Say how large the picture is that a teacher gets."""
+    from training.teacher_endpoint import data_url
+
+    assert asked.picture is not None
+    data = base64.b64decode(data_url(asked.picture, config.image_edge).partition(",")[2])
+    with Image.open(io.BytesIO(data)) as picture:
+        return f"<picture {picture.width}x{picture.height}, {max(1, round(len(data) / 1_000))} kB>"
+
+
+def _seconds(config: TeacherConfig, cases: int, each: float) -> float:
+    """Guess how long all cases take: as many at once as are allowed, and no more a minute."""
+    at_once = cases * each / config.concurrency
+    paced = cases * 60 / config.requests_per_minute if config.requests_per_minute else 0.0
+    return max(at_once, paced)
+
+
+def _figures(one: Rehearsed) -> dict[str, Any]:
+    said = one.opined
+    if said is None:
+        return {"case": one.case_id, "sent": one.sent, "answer": None}
+    parsed = {
+        "verdict": said.opinion.verdict,
+        "confidence": said.opinion.confidence,
+        "rationale": said.opinion.rationale,
+        "elements": said.opinion.elements,
+    }
+    answer = {
+        "raw": said.raw,
+        "parsed": parsed if said.parsed else None,
+        "unread": said.unread,
+        "model": said.model,
+        "tokens_in": said.tokens_in,
+        "tokens_out": said.tokens_out,
+        "seconds": said.seconds,
+        "cost": said.cost,
+        "tries": said.tries,
+    }
+    return json.loads(json.dumps({"case": one.case_id, "sent": one.sent, "answer": answer}))  # type: ignore[no-any-return]

@@ -1,0 +1,255 @@
+"""Watch a teacher while it is asked: what it says and takes, and whether it is worth going on.
+
+A teacher can be degenerate: of a thousand published answers of one, 992 had the same verdict. So the last
+`WINDOW` opinions are looked at, and a run pauses on a sign that its answers are no opinions. The bounds are
+*ours*. Where nearly all cases do have one verdict, or are near copies, the alarm is to be overruled.
+"""
+
+import asyncio
+import random
+import tempfile
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Final
+
+from PIL import Image
+
+from db.vocabulary import Answer
+from training.teacher_budget import Patience
+from training.teachers import Asked, Teacher, TeacherConfig, TeacherError
+from training.teaching import Limits, Opined, Unread, Why, teach
+
+WINDOW: Final = 200  # opinions that an alarm looks back on
+LEAST: Final = 50  # fewer say nothing
+ONE_VERDICT: Final = 0.95
+SAME_TEXT: Final = 0.3
+REFUSES: Final = 0.2
+UNPARSED: Final = 0.2
+
+
+class SignKind(StrEnum):
+    """What is wrong with a teacher's answers."""
+
+    ONE_VERDICT = "one_verdict"
+    SAME_TEXT = "same_text"
+    REFUSES = "refuses"
+    UNPARSED = "unparsed"
+
+
+@dataclass(frozen=True, slots=True)
+class Sign:
+    """A sign that a teacher's answers are no opinions, in one sentence."""
+
+    kind: SignKind
+    said: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What an alarm needs to know of one opinion."""
+
+    verdict: Answer
+    parsed: bool
+    unread: Unread | None
+    text: int  # the hash of its rationale; 0 where there is none
+
+
+class TeacherWatch:
+    """Counts opinions as they come. Threads may read it while a run writes.
+
+    `total` is how many cases there are to ask about, where that is known. With `go_on`, alarms are told and
+    pause nothing.
+    """
+
+    def __init__(
+        self, total: int | None = None, *, go_on: bool = False, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.total = total
+        self.go_on = go_on
+        self._clock = clock
+        self._began = clock()
+        self._lock = threading.Lock()
+        self._last: deque[_Seen] = deque(maxlen=WINDOW)
+        self._signs: list[Sign] = []
+        self._verdicts: Counter[Answer] = Counter()
+        self._unread: Counter[Unread] = Counter()
+        self._sums: Counter[str] = Counter()
+        self._confidence = 0.0
+        self._seconds = 0.0
+        self._cost = 0.0
+
+    def note(self, opined: Opined) -> None:
+        """Count an opinion."""
+        said = opined.opinion
+        words = " ".join(said.rationale.casefold().split())
+        with self._lock:
+            self._verdicts[said.verdict] += 1
+            if opined.unread is not None:
+                self._unread[opined.unread] += 1
+            if said.confidence is not None:
+                self._sums["confident"] += 1
+                self._confidence += said.confidence
+            self._sums["tokens_in"] += opined.tokens_in or 0
+            self._sums["tokens_out"] += opined.tokens_out or 0
+            self._sums["tries"] += opined.tries
+            self._seconds += opined.seconds
+            self._cost += opined.cost
+            self._last.append(_Seen(said.verdict, opined.parsed, opined.unread, hash(words) if words else 0))
+            self._signs = signs(self._last)
+
+    def signs(self) -> list[Sign]:
+        """Return what is wrong with the last opinions."""
+        with self._lock:
+            return list(self._signs)
+
+    def alarm(self) -> Sign | None:
+        """Return the first sign that is to pause the run; None where none is, or where it is to go on."""
+        return None if self.go_on or not self._signs else self._signs[0]
+
+    def figures(self) -> dict[str, Any]:
+        """Return everything as JSON has it: counts, tokens, USD, seconds, opinions a second, seconds left."""
+        with self._lock:
+            kept = self._verdicts.total()
+            passed = self._clock() - self._began
+            rate = kept / passed if passed > 0 else 0.0
+            left = None if self.total is None or not rate else max(0, self.total - kept) / rate
+            confident = self._sums["confident"]
+            return {
+                "kept": kept,
+                "total": self.total,
+                "verdicts": {answer.value: self._verdicts[answer] for answer in Answer},
+                "unread": {reason.value: self._unread[reason] for reason in Unread},
+                "mean_confidence": self._confidence / confident if confident else None,
+                "seconds_each": self._seconds / kept if kept else None,
+                "tokens_in": self._sums["tokens_in"],
+                "tokens_out": self._sums["tokens_out"],
+                "tries": self._sums["tries"],
+                "cost": self._cost,
+                "rate": rate,
+                "seconds_left": left,
+                "signs": [{"kind": sign.kind.value, "said": sign.said} for sign in self._signs],
+            }
+
+
+def signs(last: Sequence[_Seen]) -> list[Sign]:
+    """Return what is wrong with the last opinions, the worst first; nothing where there are too few."""
+    count = len(last)
+    if count < LEAST:
+        return []
+    found = []
+    refused = sum(seen.unread is Unread.REFUSED for seen in last)
+    if refused >= REFUSES * count:
+        said = (
+            f"{refused} of the last {count} answers decline to answer: this model may not be let to do this."
+        )
+        found.append(Sign(SignKind.REFUSES, said))
+    unread = sum(not seen.parsed for seen in last) - refused
+    if unread >= UNPARSED * count:
+        said = f"{unread} of the last {count} answers could not be read: read some, or allow more tokens."
+        found.append(Sign(SignKind.UNPARSED, said))
+    verdicts = Counter(seen.verdict for seen in last if seen.parsed)
+    if verdicts.total() >= LEAST:
+        verdict, times = verdicts.most_common(1)[0]
+        if times >= ONE_VERDICT * verdicts.total():
+            said = (
+                f"{times} of the last {verdicts.total()} opinions say {verdict.value}: look whether they may."
+            )
+            found.append(Sign(SignKind.ONE_VERDICT, said))
+    texts = Counter(seen.text for seen in last if seen.text)
+    if texts and (times := texts.most_common(1)[0][1]) >= SAME_TEXT * count:
+        said = f"{times} of the last {count} rationales are word for word the same."
+        found.append(Sign(SignKind.SAME_TEXT, said))
+    return found
+
+
+CASES_MAX: Final = 12
+LEAST_IN_CONTEXT: Final = 3
+IGNORES: Final = 0.8
+NOISE: Final = (512, 384)  # pixels
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """Whether a teacher needs the picture: its opinions of the same cases with it, and with noise instead.
+
+    `compared` cases were answered both times, and `stayed` kept their verdict. Of those in context with
+    their picture, `in_context`, as many as `in_context_stayed` were so with noise: that cannot be seen there.
+    A caption that noise contradicts is out of context both times with good reason, so those show nothing.
+    """
+
+    compared: int
+    stayed: int
+    in_context: int
+    in_context_stayed: int
+    cost: float
+
+    @property
+    def ignores_image(self) -> bool | None:
+        """Whether the picture does not matter; None where too few verdicts could tell."""
+        if self.in_context < LEAST_IN_CONTEXT:
+            return None
+        return self.in_context_stayed >= IGNORES * self.in_context
+
+    @property
+    def said(self) -> str:
+        """What came out, in one sentence."""
+        if self.ignores_image is None:
+            return (
+                f"Only {self.in_context} of {self.compared} cases were in context: too few to tell by noise."
+            )
+        stays = f"{self.in_context_stayed} of {self.in_context} cases that were in context are so with noise"
+        if self.ignores_image:
+            return f"{stays} for a picture, too: this teacher judges the text alone."
+        return f"{stays} for a picture: this teacher looks."
+
+
+async def ignores_image(teacher: Teacher, config: TeacherConfig, sample: Sequence[Asked]) -> Sight:
+    """Ask about up to `CASES_MAX` cases with their pictures and with noise, and compare the verdicts.
+
+    That is up to 24 questions, more where answers cannot be read. Raises TeacherError as asking does.
+    """
+    cases = [asked for asked in sample if asked.picture is not None][:CASES_MAX]
+    with tempfile.TemporaryDirectory() as folder:
+        noise = await asyncio.to_thread(_noise, Path(folder))
+        seen = await _opinions(teacher, config, cases)
+        blind = await _opinions(teacher, config, [replace(asked, picture=noise) for asked in cases])
+    both = [(seen[name].opinion.verdict, blind[name].opinion.verdict) for name in seen.keys() & blind.keys()]
+    shown_in = [after for before, after in both if before is Answer.IN_CONTEXT]
+    return Sight(
+        compared=len(both),
+        stayed=sum(before is after for before, after in both),
+        in_context=len(shown_in),
+        in_context_stayed=sum(after is Answer.IN_CONTEXT for after in shown_in),
+        cost=sum(opined.cost for opined in (*seen.values(), *blind.values())),
+    )
+
+
+async def _opinions(teacher: Teacher, config: TeacherConfig, cases: Sequence[Asked]) -> dict[str, Opined]:
+    """Ask about a few cases, and return what could be read."""
+    read: dict[str, Opined] = {}
+
+    def keep(opined: Opined) -> None:
+        if opined.parsed:
+            read[opined.case_id] = opined
+
+    ended = await teach(
+        teacher, config, cases, keep,
+        limits=Limits(), watch=TeacherWatch(go_on=True), stop=threading.Event(), patience=Patience(tries=3),
+    )  # fmt: skip
+    if ended.why is Why.TEACHER:
+        raise TeacherError(ended.said)
+    return read
+
+
+def _noise(folder: Path) -> Path:
+    """Save a picture of noise, the same each time."""
+    width, height = NOISE
+    path = folder / "noise.jpg"
+    pixels = random.Random(0).randbytes(width * height * 3)
+    Image.frombytes("RGB", NOISE, pixels).save(path, "JPEG", quality=90)
+    return path
