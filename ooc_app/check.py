@@ -26,7 +26,7 @@ from ooc_app.checks.compare_panel import compare_panel
 from ooc_app.checks.grounds_panel import caption_part, picture_part
 from ooc_app.checks.own_checks import own_checks_asked
 from ooc_app.checks.question import CAPTION_MAX, CLAIM_MAX, CheckRefusedError, question
-from ooc_app.desk import Desk, Settings
+from ooc_app.desk import DEMO_RUN, Desk
 from ooc_app.intake.images import ImageRefusedError
 from ooc_app.provenance.panel import provenance_panel
 from ooc_app.serving import Serving, ServingError
@@ -93,10 +93,10 @@ def build_check(desk: Desk, serving: Serving, background: Background, tab: gr.Ta
         with gr.Column(scale=4, min_width=320, elem_classes="check-ask"):
             asked = _fields()
             button = gr.Button("Check", variant="primary", elem_id="check-button")
-            if is_demo_world(desk):
+            if has_examples(desk):
                 gr.Examples(
                     examples(),
-                    [asked.picture, asked.caption, asked.date, asked.place],
+                    [asked.picture, asked.caption],
                     label="or try one of these",
                     api_visibility="private",
                     elem_id="check-examples",
@@ -136,16 +136,16 @@ def _fields() -> _Asked:
     return _Asked(picture, url, caption, date, place, gps)
 
 
-def is_demo_world(desk: Desk) -> bool:
-    """Whether the desk's student is the tiny one, which knows drawings only, so that examples help."""
-    return desk.student_to_train() == Settings().student
+def has_examples(desk: Desk) -> bool:
+    """Whether visitors are offered drawings: their student is the shipped one, which knows nothing else."""
+    return desk.mode == "demo" and desk.student_source() == str(DEMO_RUN)
 
 
 def examples() -> list[list[str]]:
-    """Return the shipped pictures with the captions they are asked about: picture, caption, date, place."""
+    """Return the shipped pictures, each with a caption to ask about."""
     folder = ASSETS / "examples"
     listed = json.loads((folder / "examples.json").read_text(encoding="utf-8"))
-    return [[str(folder / one["image"]), one["caption"], one["date"], one["place"]] for one in listed]
+    return [[str(folder / one["image"]), one["caption"]] for one in listed]
 
 
 def picture_field() -> gr.Image:

@@ -150,7 +150,7 @@ def share_prefixes(model: Any, family: Family) -> None:
         if kwargs["are_recomputed"]:
             run = partial(checkpoint, run, use_reentrant=False)
         scored = torch.cat([run(**one) for one in passes])
-        return BaseModelOutputWithPast(last_hidden_state=scored[kwargs["order"]][None])
+        return BaseModelOutputWithPast(last_hidden_state=scored.index_select(0, kwargs["order"])[None])
 
     inner.forward = types.MethodType(forward, inner)
 
@@ -200,7 +200,7 @@ def _packed_forward(
             use_cache=False,
             **given,
         ).last_hidden_state
-    return hidden.flatten(0, 1)[scored]
+    return hidden.flatten(0, 1).index_select(0, scored)
 
 
 def _spatial_positions(
@@ -230,7 +230,11 @@ def _last_mlp_on(language_model: Any, positions: Tensor) -> Iterator[None]:
 
     def forward(hidden: Tensor) -> Tensor:
         flat = hidden.flatten(0, 1)
-        return torch.zeros_like(flat).index_copy(0, positions, whole(flat[positions])).view_as(hidden)
+        return (
+            torch.zeros_like(flat)
+            .index_copy(0, positions, whole(flat.index_select(0, positions)))
+            .view_as(hidden)
+        )
 
     mlp.forward = forward
     try:

@@ -35,8 +35,9 @@ HOSTILE = "<img src=x onerror=\"document.title='broken'\"> of Halden & {{value}}
 class RunningApp:
     """`python app.py` on one data folder and one port; it can be killed and started again."""
 
-    def __init__(self, data_dir: Path) -> None:
+    def __init__(self, data_dir: Path, mode: str = "desk") -> None:
         self.data_dir = data_dir
+        self.mode = mode
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = int(probe.getsockname()[1])
@@ -60,6 +61,8 @@ class RunningApp:
             "--port",
             str(self.port),
             "--empty",
+            "--mode",
+            self.mode,
         ]
         log = (self.data_dir.parent / "app.log").open("ab")
         with log:

@@ -186,3 +186,22 @@ def test_everything_is_in_reach_on_a_phone_and_nothing_is_wider_than_it(
     wide = page.evaluate("document.documentElement.scrollWidth")
     assert wide <= 390
     assert [one["id"] for one in Axe().run(page).response["violations"]] == []
+
+
+def test_a_visitor_tries_a_drawing_that_is_offered_and_leaves_nothing_behind(
+    window: BrowserContext, tmp_path: Path
+) -> None:
+    with open_desk(tmp_path / "data"):
+        pass
+    with RunningApp(tmp_path / "data", mode="demo") as app:
+        page = window.new_page()
+        page.goto(app.url)
+        page.locator("#check-examples tbody tr").nth(2).click()
+        expect(page.locator("#check-picture img")).to_be_visible()
+        expect(page.locator("#check-caption textarea")).not_to_have_value("")
+        page.locator("#check-button").click()
+        expect_answer(page)
+        expect(page.locator("#check-panel")).to_contain_text("out of context")
+        expect(page.locator("#check-send")).to_be_hidden()
+        assert [one["id"] for one in Axe().run(page).response["violations"]] == []
+    assert [path for path in (tmp_path / "data" / "images").rglob("*") if path.is_file()] == []

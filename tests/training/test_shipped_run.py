@@ -1,5 +1,6 @@
 """The shipped run's student on cases nobody trained on: its verdicts, and whether its reasons are so."""
 
+import json
 import re
 
 import pytest
@@ -74,3 +75,14 @@ def test_its_reasons_name_the_mismatch_in_three_cases_of_ten_at_least(
         named += names_the_mismatch(case, said)
     assert right >= 0.95 * len(cases)
     assert named >= 0.3 * len(cases)
+
+
+def test_the_drawings_offered_to_visitors_are_of_cases_it_judges_rightly(student: Student) -> None:
+    folder = PROJECT_DIR / "assets" / "examples"
+    drawn = {case.id: case for case in world.build_cases(900, train=80, validation=2, test=2)}
+    for one in json.loads((folder / "examples.json").read_text(encoding="utf-8")):
+        case = drawn[one["image"].removesuffix(".jpg")]
+        assert case.caption == one["caption"]
+        with Image.open(folder / one["image"]) as offered:
+            judged = student.judge(offered.convert("RGB"), CaseInput("", "", case.caption))
+        assert judged.verdict is case.gold
