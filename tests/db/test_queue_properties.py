@@ -227,7 +227,8 @@ class Desk(RuleBasedStateMachine):
 
     def _note_request(self, case_id: int, why: QueueReason, wanted: int) -> None:
         case = self.cases[case_id]
-        if case.requested is None:  # asked for again, it stays as it was asked for
+        is_doubted = case.requested == QueueReason.STUDENT_UNSURE and why == QueueReason.SENT
+        if case.requested is None or is_doubted:  # asked for again otherwise, it stays as it was asked for
             case.requested, case.wanted = why, max(case.wanted, wanted)
 
     @rule(split=st.sampled_from([-1.0, 0.0, 1.0]), rarity=st.sampled_from([0.0, 2.0]))

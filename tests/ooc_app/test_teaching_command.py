@@ -171,6 +171,7 @@ def test_ctrl_c_keeps_what_is_on_its_way_and_says_how_to_go_on(
         os.kill(os.getpid(), signal.SIGINT)
         server.free.set()
 
+    before = signal.getsignal(signal.SIGINT)
     pressing = threading.Thread(target=press)
     pressing.start()
     assert teach(data, "rule") == 1
@@ -178,7 +179,7 @@ def test_ctrl_c_keeps_what_is_on_its_way_and_says_how_to_go_on(
     told = capsys.readouterr()
     assert "The same command goes on with the 2 cases left." in told.err
     assert (len(kept(data)), sum(server.asked.values())) == (4, 4)
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 class _Asking:
