@@ -71,7 +71,13 @@ def test_a_desk_killed_before_it_answers_has_the_ruling_once_it_is_back(
     page = opened(window, app)
     first = case_on(page)
 
+    died: list[Route] = []
+
     def answer_nothing(route: Route) -> None:
+        if died or "before the power cut" not in (route.request.post_data or ""):
+            route.fallback()  # another pane may ask how far it is
+            return
+        died.append(route)
         route.fetch()  # the desk does it, and dies before the page hears of it
         app.kill()
         route.abort()
@@ -79,7 +85,7 @@ def test_a_desk_killed_before_it_answers_has_the_ruling_once_it_is_back(
     page.keyboard.press("b")
     page.locator(NOTE).fill("before the power cut")
     page.keyboard.press("Escape")
-    page.route(DESK_CALLS, answer_nothing, times=1)
+    page.route(DESK_CALLS, answer_nothing)
     page.keyboard.press("1")
     expect(page.locator(SAYS)).to_contain_text("kept in this browser", timeout=15_000)
     for key in ("2", "s", "z", "f"):
