@@ -47,12 +47,21 @@ class Figure:
 
 @dataclass(frozen=True)
 class VerdictFigures:
-    """How a teacher does on one verdict, people's rulings being right."""
+    """How a teacher does on one verdict, people's rulings or gold verdicts being right."""
 
     verdict: Verdict
-    right: Figure  # of the cases people gave this verdict, the share on which the teacher did (recall)
+    right: Figure  # of the cases that are so, the share on which the teacher says so (recall)
     unsure: Figure  # of the same cases, the share on which the teacher was unsure
-    precision: Figure  # of the cases the teacher gave this verdict, the share on which people did
+    precision: Figure  # of the cases of which the teacher says so, the share that are
+
+
+@dataclass(frozen=True)
+class Together:
+    """How far two go together on the cases that both have answered."""
+
+    cases: int
+    conflict_rate: float  # the share on which they do not carry the same verdict; unsure counts as differing
+    kappa: Figure
 
 
 class Oddity(StrEnum):
@@ -145,13 +154,36 @@ def wilson(wrong: int, ruled: int) -> Figure:
 
     Newcombe 1998 compares it with six others: it keeps its 95 % also near 0, where an audit lies.
     """
-    return _share(wrong, ruled, NO_AUDIT_RULED)
+    return share(wrong, ruled, NO_AUDIT_RULED)
 
 
-def per_verdict(pairs: Mapping[tuple[str, str], int]) -> list[VerdictFigures]:
-    """Compare a teacher with people, verdict by verdict.
+def share(part: int, whole: int, why_none: str) -> Figure:
+    """Return part / whole with Wilson's interval, or `why_none` of nothing."""
+    if not whole:
+        return Figure(None, why_none)
+    from statsmodels.stats.proportion import proportion_confint
 
-    `pairs` maps (the teacher's answer, people's) to how often that came. Cases that people are unsure
+    low, high = proportion_confint(part, whole, alpha=0.05, method="wilson")
+    return Figure(part / whole, interval=(float(low), float(high)), cases=whole)
+
+
+def together(said: Mapping[tuple[str, str], int]) -> Together:
+    """Compare answers given in pairs, of which there is one at least: (one's, the other's) to how often."""
+    cases = sum(said.values())
+    same = sum(said.get((verdict, verdict), 0) for verdict in Verdict)
+    return Together(cases, 1 - same / cases, cohen_kappa(said))
+
+
+def accuracy(pairs: Mapping[tuple[str, str], int], why_none: str) -> Figure:
+    """Return how often the teacher is right, of (its answer, what is so); unsure is never right."""
+    judged = sum(pairs.get((answer, verdict), 0) for answer in (*Verdict, UNSURE) for verdict in Verdict)
+    return share(sum(pairs.get((verdict, verdict), 0) for verdict in Verdict), judged, why_none)
+
+
+def per_verdict(pairs: Mapping[tuple[str, str], int], so: str = "human verdict") -> list[VerdictFigures]:
+    """Compare a teacher with people or gold verdicts, verdict by verdict; `so` names which.
+
+    `pairs` maps (the teacher's answer, theirs) to how often that came. Cases that people are unsure
     of prove nobody right or wrong and are left out.
     """
     figures = []
@@ -159,14 +191,14 @@ def per_verdict(pairs: Mapping[tuple[str, str], int]) -> list[VerdictFigures]:
         ruled = sum(pairs.get((answer, verdict), 0) for answer in (*Verdict, UNSURE))
         said = sum(pairs.get((verdict, answer), 0) for answer in Verdict)
         right, unsure = pairs.get((verdict, verdict), 0), pairs.get((UNSURE, verdict), 0)
-        none_ruled = f"People have found no case with this teacher's opinion {_words(verdict)}."
-        none_said = f"This teacher has found no case with a human verdict {_words(verdict)}."
+        none_so = f"No case with this teacher's opinion has the {so} {_words(verdict)}."
+        none_said = f"This teacher has found no case with a {so} {_words(verdict)}."
         figures.append(
             VerdictFigures(
                 verdict,
-                right=_share(right, ruled, none_ruled),
-                unsure=_share(unsure, ruled, none_ruled),
-                precision=_share(right, said, none_said),
+                right=share(right, ruled, none_so),
+                unsure=share(unsure, ruled, none_so),
+                precision=share(right, said, none_said),
             )
         )
     return figures
@@ -232,12 +264,3 @@ def _commonest_verdict(answers: Mapping[str, int]) -> tuple[Verdict, int]:
 
 def _words(verdict: Verdict) -> str:
     return verdict.replace("_", " ")
-
-
-def _share(part: int, whole: int, why_none: str) -> Figure:
-    if not whole:
-        return Figure(None, why_none)
-    from statsmodels.stats.proportion import proportion_confint
-
-    low, high = proportion_confint(part, whole, alpha=0.05, method="wilson")
-    return Figure(part / whole, interval=(float(low), float(high)), cases=whole)

@@ -14,12 +14,11 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from db.bulk import insert_missing
-from db.checks import NewCheck, add_check
-from db.models import Batch, BatchRow, Case, Check, Event, Image
+from db.checks import TOGETHER, NewCheck, add_check, parts, remove
+from db.models import Batch, BatchRow, Check, Event
 from db.vocabulary import Answer, Role, Verdict
 
 PAGE: Final = 50  # rows that are shown at once
-TOGETHER: Final = 500  # rows, or ids, in one statement
 TIME_OVER: Final = "The report's time is over."
 Order = Literal["number", "verdict", "probability", "caption"]
 Only = Literal["all", "out_of_context", "in_context", "unsure", "refused", "waiting"]
@@ -114,8 +113,8 @@ def open_batch(
         values = [
             {**_facts(row), "batch_id": batch.id, "done_at": done[row.refused is not None]} for row in rows
         ]
-        for start in range(0, len(values), TOGETHER):
-            insert_missing(session, BatchRow, values[start : start + TOGETHER])
+        for some in parts(values):
+            insert_missing(session, BatchRow, some)
     return batch
 
 
@@ -216,39 +215,26 @@ def all_rows(session: Session, batch_id: int, now: datetime) -> Iterator[RowShow
         session.expunge_all()
 
 
-def delete_batch(session: Session, token: str, annotator_id: int, role: Role, now: datetime) -> list[str]:
+def delete_batch(
+    session: Session, token: str, annotator_id: int, role: Role, now: datetime
+) -> tuple[str, ...]:
     """Delete a batch with all its checks; return the SHA-256 of the pictures that nothing uses any more.
 
     The caller deletes those pictures' files before it commits. Raises as `owned_batch` does. Wants a
     write session.
     """
     batch = owned_batch(session, token, annotator_id, role)
-    mine = sa.select(BatchRow.check_id).where(BatchRow.batch_id == batch.id, BatchRow.check_id.is_not(None))
-    checks = list(session.execute(sa.select(Check.id, Check.image_sha256).where(Check.id.in_(mine))))
+    mine = sa.select(Check.id, Check.image_sha256).join(BatchRow).where(BatchRow.batch_id == batch.id)
+    checks = session.execute(mine).all()
     detail = {"name": batch.name, "checks": len(checks)}
     session.add(Event(at=now, annotator_id=annotator_id, action="delete_batch", detail=detail))
     session.execute(sa.delete(BatchRow).where(BatchRow.batch_id == batch.id))
-    for some in _parts([row.id for row in checks]):
-        session.execute(sa.delete(Check).where(Check.id.in_(some)))
-    unused = list[str]()
-    for some in _parts(sorted({row.image_sha256 for row in checks})):
-        used = sa.union(sa.select(Case.image_sha256), sa.select(Check.image_sha256)).subquery()
-        is_used = sa.select(used.c.image_sha256).where(used.c.image_sha256 == Image.sha256).exists()
-        unused += session.scalars(sa.select(Image.sha256).where(Image.sha256.in_(some), ~is_used))
-    for some in _parts(unused):
-        session.execute(sa.delete(Image).where(Image.sha256.in_(some)))
     session.delete(batch)
-    session.flush()
-    return unused
+    return remove(session, checks)
 
 
 def _facts(row: NewRow) -> dict[str, Any]:
     return {name: getattr(row, name) for name in NewRow.__slots__}
-
-
-def _parts(values: Sequence[Any]) -> Iterator[Sequence[Any]]:
-    for start in range(0, len(values), TOGETHER):
-        yield values[start : start + TOGETHER]
 
 
 def _answer(now: datetime) -> sa.ColumnElement[bool]:

@@ -4,10 +4,10 @@ Whoever has a check's token may read it; only its owner or an editor changes it.
 over reads as if it were deleted, and is, with its picture, the next time `expire` is called.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
@@ -18,7 +18,10 @@ from db.models import BatchRow, Case, Check, Event, Image, Kind, Queued
 from db.requests import request
 from db.vocabulary import HumanAnswer, QueueReason, Role, Split, Verdict
 
+T = TypeVar("T")
+
 DATASET: Final = "checks"  # of the cases that checks were sent as
+TOGETHER: Final = 500  # rows, or ids, in one statement
 
 
 class UnknownCheckError(LookupError):
@@ -122,15 +125,16 @@ def delete_check(
     """
     check = owned(session, token, annotator_id, role, now)
     session.add(Event(at=now, annotator_id=annotator_id, action="delete_check", case_id=check.case_id))
-    return _delete(session, [check])
+    return remove(session, [(check.id, check.image_sha256)])
 
 
 def expire(session: Session, now: datetime) -> tuple[str, ...]:
     """Delete the checks whose time is over; returns what `delete_check` does. Wants a write session."""
-    over = list(session.scalars(sa.select(Check).where(Check.expires_at <= now)))
+    chosen = sa.select(Check.id, Check.image_sha256).where(Check.expires_at <= now)
+    over = session.execute(chosen).all()
     if over:
         session.add(Event(at=now, action="expire_checks", detail={"checks": len(over)}))
-    return _delete(session, over)
+    return remove(session, over)
 
 
 def owned(session: Session, token: str, annotator_id: int, role: Role, now: datetime) -> Check:
@@ -172,6 +176,33 @@ def sent(session: Session, case_ids: Collection[int]) -> dict[int, Sent]:
     }
 
 
+def remove(session: Session, checks: Collection[tuple[int, str]]) -> tuple[str, ...]:
+    """Delete checks, each given with its picture's SHA-256; returns what `delete_check` does.
+
+    A batch's rows that had them say so. Wants a write session.
+    """
+    for ids in parts([check_id for check_id, _ in checks]):
+        rows = sa.update(BatchRow).where(BatchRow.check_id.in_(ids))
+        session.execute(rows.values(check_id=None, refused="The report was deleted."))
+        session.execute(sa.delete(Check).where(Check.id.in_(ids)))
+    unused: list[str] = []
+    for pictures in parts(sorted({sha256 for _, sha256 in checks})):
+        used: set[str | None] = set()
+        for column in (Case.image_sha256, Check.image_sha256):
+            used.update(session.scalars(sa.select(column).where(column.in_(pictures)).distinct()))
+        gone = [sha256 for sha256 in pictures if sha256 not in used]
+        session.execute(sa.delete(Image).where(Image.sha256.in_(gone)))
+        unused += gone
+    session.flush()
+    return tuple(unused)
+
+
+def parts(values: Sequence[T]) -> Iterator[Sequence[T]]:
+    """Cut values into pieces of `TOGETHER`, in order."""
+    for start in range(0, len(values), TOGETHER):
+        yield values[start : start + TOGETHER]
+
+
 def _case_for(session: Session, check: Check, now: datetime) -> int:
     """Find or make the case of a check. Cases of one picture stay in one split and one group."""
     rows = session.execute(
@@ -203,23 +234,6 @@ def _case_for(session: Session, check: Check, now: datetime) -> int:
     return session.scalars(
         sa.select(Case.id).where(Case.dataset == DATASET, Case.external_id == check.token)
     ).one()
-
-
-def _delete(session: Session, checks: Collection[Check]) -> tuple[str, ...]:
-    """Delete checks and the pictures that nothing uses any more; return those pictures."""
-    pictures = {check.image_sha256 for check in checks}
-    ids = [check.id for check in checks]
-    rows = sa.update(BatchRow).where(BatchRow.check_id.in_(ids))
-    session.execute(rows.values(check_id=None, refused="The report was deleted."))
-    session.execute(sa.delete(Check).where(Check.id.in_(ids)))
-    used = set(
-        session.scalars(sa.select(Case.image_sha256).where(Case.image_sha256.in_(pictures)).distinct())
-    )
-    used |= set(session.scalars(sa.select(Check.image_sha256).where(Check.image_sha256.in_(pictures))))
-    unused = tuple(sorted(pictures - used))
-    session.execute(sa.delete(Image).where(Image.sha256.in_(unused)))
-    session.flush()
-    return unused
 
 
 def _is_alive(now: datetime) -> sa.ColumnElement[bool]:

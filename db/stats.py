@@ -19,18 +19,19 @@ from db.agreement import (
     AnnotatorRecord,
     Figure,
     TeacherRecord,
+    accuracy,
     called_out,
     cohen_kappa,
     krippendorff_alpha,
     per_verdict,
+    together,
 )
-from db.kinds import Traits, all_kinds
+from db.kinds import all_kinds
 from db.models import Annotator, Case, Kind, Ruling, Teacher, is_current
 from db.queue import waiting
+from db.teacher_figures import NO_GOLD, Kinds, answers_beside, versions
 from db.vocabulary import Answer, Cause, HumanAnswer, QueueReason, Split, Verdict
 
-Kinds = list[tuple[Traits, int]]
-"""What there is, and how many cases are so."""
 Pairs = dict[tuple[str, str], Counter[tuple[str, str]]]
 
 
@@ -98,17 +99,9 @@ def _preferences(kinds: Kinds) -> dict[str, int]:
 def _teachers(session: Session, kinds: Kinds) -> list[dict[str, Any]]:
     """Describe each teacher, in the order they came."""
     described = []
+    spoken = versions(session)
     for teacher in session.scalars(sa.select(Teacher).order_by(Teacher.id)):
-        said = Counter[tuple[str, str]]()  # (the teacher's answer, gold)
-        with_people = Counter[tuple[str, str]]()  # (the teacher's answer, people's)
-        for traits, cases in kinds:
-            answer = traits.answers.get(teacher.id)
-            if answer is not None:
-                said[answer, traits.gold] += cases
-                if traits.human in tuple(Answer):
-                    with_people[answer, traits.human] += cases
-        judged = sum(count for (_, gold), count in said.items() if gold)
-        right = sum(count for (verdict, gold), count in said.items() if verdict == gold)
+        said, with_people = answers_beside(kinds, teacher.id)
         kappa = cohen_kappa(with_people)
         described.append(
             {
@@ -116,7 +109,7 @@ def _teachers(session: Session, kinds: Kinds) -> list[dict[str, Any]]:
                 "kind": teacher.kind,
                 "opinions": said.total(),
                 "unsure": sum(count for (verdict, _), count in said.items() if verdict == Answer.UNSURE),
-                "accuracy": right / judged if judged else None,
+                "accuracy": accuracy(said, NO_GOLD).value,
                 "kappa_with_rulings": kappa.value,
                 "why": kappa.why,
                 "per_verdict": [
@@ -130,6 +123,11 @@ def _teachers(session: Session, kinds: Kinds) -> list[dict[str, Any]]:
                     for one in per_verdict(with_people)
                 ],
                 "active": teacher.active,
+                "versions": [
+                    {"prompt_version": one.prompt_version, "model": one.model}
+                    for one in spoken
+                    if one.teacher == teacher.name
+                ],
             }
         )
     return described
@@ -170,16 +168,15 @@ def _agreement(units: Counter[Any], pairs: Pairs) -> dict[str, Any]:
 
 
 def _pair(one: str, other: str, said: Counter[tuple[str, str]]) -> dict[str, Any]:
-    kappa = cohen_kappa(said)
-    same = sum(said[verdict, verdict] for verdict in Verdict)
+    found = together(said)
     return {
         "a": one,
         "b": other,
-        "cases": said.total(),
-        "conflict_rate": 1 - same / said.total(),
-        "kappa": kappa.value,
-        "interval": kappa.interval,
-        "why": kappa.why,
+        "cases": found.cases,
+        "conflict_rate": found.conflict_rate,
+        "kappa": found.kappa.value,
+        "interval": found.kappa.interval,
+        "why": found.kappa.why,
     }
 
 

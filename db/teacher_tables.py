@@ -4,6 +4,7 @@ No import touches them: a recorded opinion has no answer here.
 """
 
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
@@ -49,3 +50,4 @@ class TeachRun(Base):
     tokens_in: Mapped[int] = mapped_column(sa.BigInteger, default=0)
     tokens_out: Mapped[int] = mapped_column(sa.BigInteger, default=0)
     cost: Mapped[float] = mapped_column(default=0.0)  # in USD
+    found: Mapped[dict[str, Any] | None] = mapped_column(sa.JSON(none_as_null=True))  # what it measured

@@ -159,12 +159,6 @@ def begin_run(
     return run
 
 
-def end_run(session: Session, run_id: int, why: str, asked: int, now: datetime, **spent: float) -> None:
-    """Note that a run is over; `spent` are columns of what no opinion was kept of. Wants a write session."""
-    values = {"ended_at": now, "why": why, "asked": asked, **spent}
-    session.execute(sa.update(TeachRun).where(TeachRun.id == run_id).values(values))
-
-
 def keep_opinion(
     session: Session, run: TeachRun, case_id: int, opinion: NewOpinion, answer: NewAnswer, now: datetime
 ) -> int:

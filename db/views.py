@@ -25,8 +25,10 @@ if TYPE_CHECKING:
 Row = sa.Row[*tuple[Any, ...]]
 
 BATCH: Final = 500  # cases looked up in one statement; SQLite takes at most 32,766 parameters
+RECORDED: Final = "recorded"  # the version of opinions that nobody here asked for
 _ANSWERS: Final = {answer.value: answer for answer in Answer}
 _VERDICTS: Final[dict[str | None, Verdict]] = {verdict.value: verdict for verdict in Verdict}
+_ELEMENTS: Final[dict[str, Element]] = {element.value: element for element in Element}
 _TEACHER_KINDS: Final = {kind.value: kind for kind in TeacherKind}
 _SPLITS: Final = {split.value: split for split in Split}
 
@@ -45,6 +47,8 @@ class OpinionView(NamedTuple):
     confidence: float | None
     rationale: str
     elements: tuple[Element, ...] | None = None  # what does not fit; None where the teacher was not asked
+    prompt_version: str = RECORDED
+    model: str | None = None  # that was asked; None for what was recorded or scripted
 
 
 class CaseView(NamedTuple):
@@ -181,7 +185,7 @@ def _views(session: Session, rows: Sequence[Row]) -> Iterator[CaseView]:
             place,
             note,
             tuple(evidence.get(id_, ())),
-            tuple(opinions.get(id_, ())),
+            tuple(opinions[id_]),
         )
 
 
@@ -195,13 +199,21 @@ def _evidence(session: Session, asked: dict[str, Any]) -> "dict[int, list[NewEvi
 
 
 def _opinions(session: Session, asked: dict[str, Any]) -> dict[int, list[OpinionView]]:
-    found: dict[int, list[OpinionView]] = {}
+    found: dict[int, list[OpinionView]] = {case_id: [] for case_id in asked["case_ids"]}
     rows = session.execute(_OPINIONS, asked).all()
-    for case_id, id_, teacher, kind, verdict, confidence, rationale, elements in rows:
+    for case_id, id_, teacher, kind, verdict, confidence, rationale, elements, version, model in rows:
         view = OpinionView(
-            id_, teacher, _TEACHER_KINDS[kind], _ANSWERS[verdict], confidence, rationale, _elements(elements)
+            id_,
+            teacher,
+            _TEACHER_KINDS[kind],
+            _ANSWERS[verdict],
+            confidence,
+            rationale,
+            None if elements is None else _elements(elements),
+            version,
+            model,
         )
-        found.setdefault(case_id, []).append(view)
+        found[case_id].append(view)
     return found
 
 
@@ -230,8 +242,8 @@ def rulings_on(session: Session, case_ids: Sequence[int]) -> dict[int, list[Ruli
     return found
 
 
-def _elements(stored: Iterable[str] | None) -> tuple[Element, ...] | None:
-    return None if stored is None else tuple(Element(element) for element in stored)
+def _elements(stored: Iterable[str]) -> tuple[Element, ...]:
+    return tuple(_ELEMENTS[element] for element in stored)
 
 
 def _selected(selection: Selection, *columns: Any) -> sa.Select[*tuple[Any, ...]]:
@@ -285,6 +297,7 @@ _EVIDENCE: Final = (
 _OPINIONS: Final = (
     sa.select(_SAID.case_id, _SAID.id, _TEACHER.name, _raw(_TEACHER.kind))
     .add_columns(_raw(_SAID.verdict), _SAID.confidence, _SAID.rationale, _SAID.elements)
+    .add_columns(_SAID.prompt_version, _SAID.model)
     .join(table_of(Teacher), _TEACHER.id == _SAID.teacher_id)
     .where(_SAID.case_id.in_(_ASKED), _SAID.current)
     .order_by(_SAID.case_id, _SAID.teacher_id)

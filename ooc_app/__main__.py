@@ -16,6 +16,7 @@ from db.people import PersonError
 from db.teaching import TeachingError
 from db.worth import WrongRuleError
 from ooc_app import promotion, runner, snapshot
+from ooc_app.checks.question import CheckRefusedError
 from ooc_app.commands import (
     checking,
     copying,
@@ -33,6 +34,7 @@ from ooc_app.commands import (
 from ooc_app.commands.terminal import DeskCommand, FolderCommand, UsageError
 from ooc_app.copying import CopyError
 from ooc_app.desk import DataFolderError, SettingsError, open_desk
+from ooc_app.desk_work import BusyError
 from ooc_app.export.destination import ExportError
 from ooc_app.intake.entries import ImportFileError
 from ooc_app.intake.images import ImageRefusedError
@@ -49,10 +51,10 @@ GROUPS = (
     copying, teaching,
 )  # fmt: skip
 EXPECTED = (
-    ConfigError, CopyError, DataFolderError, ExportError, ImageRefusedError, ImportFileError, KeepingError,
-    LaunchError, PersonError, promotion.PromotionError, PublishingError, runner.RunError, RunFolderError,
-    ServingError, SettingsError, snapshot.SnapshotError, TeacherError, TeachingError,
-    UnusableDatabaseError, UsageError, WeakPasswordError, WrongRuleError,
+    BusyError, CheckRefusedError, ConfigError, CopyError, DataFolderError, ExportError, ImageRefusedError,
+    ImportFileError, KeepingError, LaunchError, PersonError, promotion.PromotionError, PublishingError,
+    runner.RunError, RunFolderError, ServingError, SettingsError, snapshot.SnapshotError, TeacherError,
+    TeachingError, UnusableDatabaseError, UsageError, WeakPasswordError, WrongRuleError,
 )  # fmt: skip
 """Failures whose own message says all a person needs."""
 
@@ -68,6 +70,7 @@ def main(argv: list[str] | None = None) -> int:
         if given.debug:
             raise
         print(_sentence(error), file=sys.stderr)
+        return 2 if isinstance(error, UsageError) else 1
     except Exception as error:
         if given.debug:
             raise

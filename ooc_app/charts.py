@@ -21,6 +21,8 @@ from training.plots import (
 )
 
 FRAME: Final = Frame()
+CONFIDENCE_FRAME: Final = Frame(height=200)
+CONFIDENCE: Final = "How often it is right, by how sure it says it is"
 
 
 def curves(metrics: Sequence[Mapping[str, object]], stage: str, fields: Sequence[str], title: str) -> str:
@@ -38,12 +40,20 @@ def curves(metrics: Sequence[Mapping[str, object]], stage: str, fields: Sequence
 def reliability_chart(report: Mapping[str, Any]) -> str:
     """Draw a report's reliability diagram; nothing where no held-out case was judged."""
     bins = filled_bins(report)
-    if not bins:
-        return ""
+    return _reliability(RELIABILITY, bins, FRAME, reliability(bins, FRAME)) if bins else ""
+
+
+def confidence_chart(bins: Sequence[Mapping[str, Any]]) -> str:
+    """Draw how often a teacher is right by how sure it says it is, from 0 on; nothing without bins."""
+    drawn = reliability(bins, CONFIDENCE_FRAME, (0.0, 1.0), "confidence") if bins else ""
+    return _reliability(CONFIDENCE, bins, CONFIDENCE_FRAME, drawn) if bins else ""
+
+
+def _reliability(title: str, bins: Sequence[Mapping[str, Any]], frame: Frame, drawn: str) -> str:
     return (
-        f'<figure class="chart reliability"><figcaption>{escape(RELIABILITY)}</figcaption>'
-        f'<svg viewBox="0 0 {FRAME.width} {FRAME.height}" role="img" '
-        f'aria-label="{escape(spoken_reliability(bins))}">{reliability(bins, FRAME)}</svg></figure>'
+        f'<figure class="chart reliability"><figcaption>{escape(title)}</figcaption>'
+        f'<svg viewBox="0 0 {frame.width} {frame.height}" role="img" '
+        f'aria-label="{escape(spoken_reliability(bins, title))}">{drawn}</svg></figure>'
     )
 
 

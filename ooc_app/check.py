@@ -5,6 +5,7 @@ sends it to the desk; the last ones stand below. A visitor of a demo page gets t
 """
 
 import json
+import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -24,9 +25,10 @@ from ooc_app.checks.closer import Closer, look_closer
 from ooc_app.checks.compare import compare
 from ooc_app.checks.compare_panel import compare_panel
 from ooc_app.checks.grounds_panel import caption_part, picture_part
+from ooc_app.checks.live_teachers import answerers, askable, goes_to
 from ooc_app.checks.own_checks import own_checks_asked
 from ooc_app.checks.question import CAPTION_MAX, CLAIM_MAX, CheckRefusedError, question
-from ooc_app.desk import DEMO_RUN, Desk
+from ooc_app.desk import DEMO_RUN, Desk, SettingsError
 from ooc_app.intake.images import ImageRefusedError
 from ooc_app.provenance.panel import provenance_panel
 from ooc_app.serving import Serving, ServingError
@@ -40,12 +42,14 @@ REFUSALS: Final = (
     NotAllowedError,
     NotOwnCheckError,
     ServingError,
+    SettingsError,
     UnknownCheckError,
 )
 """What may keep somebody from being answered; the message says all they need."""
 NOTHING_YET: Final = render.empty_state(
     "No picture checked yet", "Add a picture and the caption it was found under, then press Check."
 )
+TEACHERS_COST: Final = "One question to each; it may cost money. What they say is no opinion of the desk."
 QUIET: Final[dict[str, Any]] = {"api_visibility": "private", "show_progress": "hidden"}
 """How every event here runs: none of them is for programs, which have `api.py`."""
 
@@ -73,11 +77,12 @@ class _Shown:
 
     panel: gr.HTML
     carried: gr.HTML
-    deeds: gr.Row
+    deeds: gr.Column
     report: gr.HTML
     send: gr.Button
     closer: gr.Button
     compare: gr.Button
+    teachers: gr.CheckboxGroup
     more: gr.HTML
     token: gr.State
 
@@ -104,7 +109,14 @@ def build_check(desk: Desk, serving: Serving, background: Background, tab: gr.Ta
         with gr.Column(scale=6, min_width=320, elem_classes="check-answer"):
             shown = _answer_column()
     own = gr.HTML("", elem_id="check-own", elem_classes="check-below", apply_default_css=False)
+    comparisons = []
+    if desk.mode == "desk":
+        tab.select(_listing(desk), None, own, **QUIET)
+        tab.select(offering(desk), None, shown.teachers, **QUIET)
+        comparisons = [_connect_deeds(desk, serving, shown, own)]
     for trigger in (button.click, asked.caption.submit):
+        # What the last check was compared with ends, and whoever was chosen for that is not asked again.
+        trigger(None, None, shown.teachers, js="() => [[]]", cancels=comparisons, **QUIET)
         answered = trigger(
             _asking(desk, serving, background),
             asked.inputs,
@@ -114,9 +126,6 @@ def build_check(desk: Desk, serving: Serving, background: Background, tab: gr.Ta
             **QUIET,
         )
         answered.then(_listing(desk), None, own, **QUIET)
-    if desk.mode == "desk":
-        tab.select(_listing(desk), None, own, **QUIET)
-        _connect_deeds(desk, serving, shown, own)
 
 
 def _fields() -> _Asked:
@@ -174,14 +183,17 @@ def upload_path(payload: Any) -> str | None:
 
 def _answer_column() -> _Shown:
     panel = gr.HTML(NOTHING_YET, elem_id="check-panel", apply_default_css=False)
-    with gr.Row(visible=False, elem_classes="check-deeds") as deeds:
-        report = gr.HTML("", elem_id="check-report", apply_default_css=False)
-        send = gr.Button("Send to the desk", elem_id="check-send")
-        closer = gr.Button("Look closer", elem_id="check-closer", visible=False)
-        compare_button = gr.Button("Compare students", elem_id="check-compare")
+    with gr.Column(visible=False) as deeds:
+        with gr.Row(elem_classes="check-deeds"):
+            report = gr.HTML("", elem_id="check-report", apply_default_css=False)
+            send = gr.Button("Send to the desk", elem_id="check-send")
+            closer = gr.Button("Look closer", elem_id="check-closer", visible=False)
+            compare_button = gr.Button("Compare students", elem_id="check-compare")
+        teachers = gr.CheckboxGroup(label="ask live teachers, too", visible=False, elem_id="check-teachers")
     more = gr.HTML("", elem_id="check-more", apply_default_css=False)
     carried = gr.HTML("", elem_id="check-provenance", apply_default_css=False)
-    return _Shown(panel, carried, deeds, report, send, closer, compare_button, more, gr.State(""))
+    token = gr.State("")
+    return _Shown(panel, carried, deeds, report, send, closer, compare_button, teachers, more, token)
 
 
 # ---- an answer ----
@@ -224,7 +236,7 @@ def _painted(given: Answered, *, with_gps: bool) -> list[Any]:
     return [
         answer_panel(given),
         carried,
-        gr.Row(visible=given.token is not None),
+        gr.Column(visible=given.token is not None),
         _report_links(given.token) if given.token else "",
         gr.Button(takes, visible=bool(given.closer_takes)),
         "",
@@ -233,7 +245,7 @@ def _painted(given: Answered, *, with_gps: bool) -> list[Any]:
 
 
 def _said(html: str) -> list[Any]:
-    return [html, "", gr.Row(visible=False), "", gr.Button(visible=False), "", ""]
+    return [html, "", gr.Column(visible=False), "", gr.Button(visible=False), "", ""]
 
 
 def _report_links(token: str) -> str:
@@ -246,11 +258,13 @@ def _report_links(token: str) -> str:
 # ---- what may be done with it ----
 
 
-def _connect_deeds(desk: Desk, serving: Serving, shown: _Shown, own: gr.HTML) -> None:
+def _connect_deeds(desk: Desk, serving: Serving, shown: _Shown, own: gr.HTML) -> Any:
+    """Connect what may be done, and return the event of the comparison, which alone may take long."""
     sent = shown.send.click(_sending(desk), shown.token, shown.more, **QUIET)
     sent.then(_listing(desk), None, own, **QUIET)
     shown.closer.click(_looking_closer(desk, serving), shown.token, shown.more, concurrency_limit=2, **QUIET)
-    shown.compare.click(_comparing(desk, serving), shown.token, shown.more, concurrency_limit=2, **QUIET)
+    chosen = [shown.token, shown.teachers]
+    return shown.compare.click(comparing(desk, serving), chosen, shown.more, concurrency_limit=8, **QUIET)
 
 
 def _listing(desk: Desk) -> Callable[..., str]:
@@ -300,13 +314,31 @@ def closer_panel(at: Closer, caption: str, picture_url: str) -> str:
     )
 
 
-def _comparing(desk: Desk, serving: Serving) -> Callable[..., Iterator[str]]:
-    def ask_others(token: str, request: gr.Request) -> Iterator[str]:
+def offering(desk: Desk) -> Callable[..., gr.CheckboxGroup]:
+    """Return what offers an editor the teachers that can be asked live, none of them chosen."""
+
+    def offer(request: gr.Request) -> gr.CheckboxGroup:
+        try:
+            require(desk, request, Role.EDITOR)
+            found = askable(desk)
+        except NotAllowedError:
+            return gr.CheckboxGroup([], value=[], visible=False)
+        except SettingsError as wrong:
+            return gr.CheckboxGroup([], value=[], info=str(wrong), visible=True)
+        named = [(f"{one.name} ({one.model}): {goes_to(one)}", one.name) for one in found]
+        return gr.CheckboxGroup(named, value=[], info=TEACHERS_COST, visible=bool(found))
+
+    return offer
+
+
+def comparing(desk: Desk, serving: Serving) -> Callable[..., Iterator[str]]:
+    def ask_others(token: str, teachers: list[str], request: gr.Request) -> Iterator[str]:
         painted = 0.0
         columns = []
         try:
-            require(desk, request, Role.ANNOTATOR)
-            for columns in compare(desk, serving, token):
+            require(desk, request, Role.EDITOR if teachers else Role.ANNOTATOR)
+            more = answerers(desk, teachers, os.environ) if teachers else []
+            for columns in compare(desk, serving, token, more):
                 if time.monotonic() - painted > SECONDS_BETWEEN_PAINTS:
                     painted = time.monotonic()
                     yield compare_panel(columns)

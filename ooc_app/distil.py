@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import gradio as gr
 
+from db.teacher_figures import versions
 from db.vocabulary import Role, RunStatus
 from ooc_app import footprint, promotion, render, runner, snapshot
 from ooc_app.auth import NotAllowedError, Person, require
@@ -287,7 +288,9 @@ def _guarded(desk: Desk, deed: Deed) -> Callable[..., tuple[Any, str]]:
 
 def _summary(desk: Desk, config: DistilConfig) -> str:
     learnt = snapshot.preview(desk)
-    return summary_panel(learnt, snapshot.negatives_tried(learnt, config))
+    with desk.sessions() as session:
+        spoken = versions(session)
+    return summary_panel(learnt, snapshot.negatives_tried(learnt, config), spoken)
 
 
 def _open(desk: Desk, selected: str | None, config: DistilConfig) -> tuple[Any, ...]:

@@ -9,8 +9,6 @@ import json
 from functools import cache
 from typing import Any, Final
 
-import gradio as gr
-
 from ooc_app.theme import ASSETS
 
 LANGUAGES: Final = ("en", "es", "zh")
@@ -27,14 +25,6 @@ def texts(language: str) -> Texts:
     """Return every text of a language by name. Raises FileNotFoundError for a language there is not."""
     read: Texts = json.loads((ASSETS / "texts" / f"{language}.json").read_text(encoding="utf-8"))
     return read
-
-
-def tab_names() -> gr.I18n:
-    """The names of the tabs, which Gradio puts into the browser's language."""
-    own = {language: texts(language) for language in LANGUAGES}
-    return gr.I18n(
-        **{one: {k: str(v) for k, v in read.items() if k.startswith("tab.")} for one, read in own.items()}
-    )
 
 
 def speaking(*scripts: str) -> str:

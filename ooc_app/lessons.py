@@ -71,8 +71,8 @@ def _lesson(case: WholeCase, rng: random.Random) -> Lesson:
     if view.image_sha256 is None:
         return Lesson(case)
     if view.split != Split.TRAIN:
-        return Lesson(case, gold=_gold_case(view, view.image_sha256))
-    shown, opinions = _input(view, view.image_sha256), _opinions(view)
+        return Lesson(case, gold=_gold_case(view))
+    shown, opinions = case_input(view), _opinions(view)
     if case.settled:
         item = SettledCase(shown, case.settled, opinions, preferred_rationales(case))
         return Lesson(case, settled_target(item), item)
@@ -102,22 +102,24 @@ def _agree(opinions: Iterable[Opinion]) -> bool:
     return len(said) == 1 and Answer.UNSURE not in said
 
 
-def _input(view: CaseView, sha256: str) -> CaseInput:
+def case_input(view: CaseView) -> CaseInput:
+    """Return what a model may see of a case: neither gold verdict nor source nor what others say."""
     evidence = tuple(
         Evidence(piece.title or "", piece.url or "", piece.date or "", piece.text or "")
         for piece in view.evidence
     )
     name = f"{view.dataset}/{view.external_id}"
     group = f"{view.dataset}/{view.group or view.external_id}"
-    return CaseInput(name, image_name(sha256), view.caption, view.date, view.place, evidence, group)
+    image = image_name(view.image_sha256) if view.image_sha256 else ""
+    return CaseInput(name, image, view.caption, view.date, view.place, evidence, group)
 
 
 def _opinions(view: CaseView) -> tuple[Opinion, ...]:
     return tuple(Opinion(said.teacher, said.verdict, said.rationale) for said in view.opinions)
 
 
-def _gold_case(view: CaseView, sha256: str) -> GoldCase | None:
+def _gold_case(view: CaseView) -> GoldCase | None:
     if view.gold is None:
         return None
     said = {opinion.teacher: opinion.verdict for opinion in view.opinions}
-    return GoldCase(_input(view, sha256), view.gold, said, view.source or view.dataset)
+    return GoldCase(case_input(view), view.gold, said, view.source or view.dataset)

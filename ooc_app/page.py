@@ -27,10 +27,11 @@ from ooc_app.checks.report_routes import report_routes
 from ooc_app.desk import Desk
 from ooc_app.distil import build_distil
 from ooc_app.intake.images import ImageRefusedError, UnknownImageError, shown_copy
-from ooc_app.language import speaking, tab_names
+from ooc_app.language import LANGUAGES, speaking, texts
 from ooc_app.mcp_door import McpDoor
 from ooc_app.serving import Serving
 from ooc_app.sign_in import Door, known_names
+from ooc_app.teach import build_teach
 from ooc_app.theme import ASSETS, colour_properties, desk_theme
 from ooc_app.uploads import UnfetchingBlocks
 
@@ -64,6 +65,8 @@ def build_page(desk: Desk, serving: Serving | None = None) -> gr.Blocks:
             if desk.mode == "desk":
                 with gr.Tab(words("tab.cases"), id="cases"):
                     build_cases(desk, page)
+                with gr.Tab(words("tab.teach"), id="teach"):
+                    build_teach(desk, page)
                 with gr.Tab(words("tab.distil"), id="distil") as distil_tab:
                     build_distil(desk, distil_tab)
         build_api(desk, served, background)
@@ -79,6 +82,14 @@ def _head_line(desk: Desk) -> None:
         js_on_load=speaking("account.js") if desk.mode == "desk" else None,
         elem_id="desk-progress-line",
         apply_default_css=False,
+    )
+
+
+def tab_names() -> gr.I18n:
+    """The names of the tabs, which Gradio puts into the browser's language."""
+    own = {language: texts(language) for language in LANGUAGES}
+    return gr.I18n(
+        **{one: {k: str(v) for k, v in read.items() if k.startswith("tab.")} for one, read in own.items()}
     )
 
 
@@ -99,6 +110,8 @@ def launch_options(desk: Desk, host: str = "127.0.0.1", names: Iterable[str] = (
             ASSETS / "adjudicate.css",
             ASSETS / "account.css",
             ASSETS / "cases.css",
+            ASSETS / "teach.css",
+            ASSETS / "teacher_figures.css",
         ],
         "max_file_size": UPLOAD_MAX,
         "run_history": False,

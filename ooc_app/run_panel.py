@@ -1,15 +1,17 @@
 """Draw what a run would learn from, and how a run stands: stages, curves, report. Pure functions."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Final
 
+from db.teacher_figures import Version
 from db.vocabulary import RunStatus, Stage
 from ooc_app import render
 from ooc_app.charts import curves, reliability_chart
 from ooc_app.negative_panel import KIND_WORDS
 from ooc_app.runner import RunView
 from ooc_app.snapshot import SnapshotSummary
+from ooc_app.teacher_figures_panel import split_line
 from training.report import collapse_sentence, stage_seconds
 
 STAGES: Final = (Stage.SFT.value, Stage.DPO.value, "evaluate")
@@ -22,14 +24,19 @@ BAR_OF: Final = {
 """The bar that shows a part which has none of its own."""
 
 
-def summary_panel(summary: SnapshotSummary, negatives: Mapping[str, int]) -> str:
-    """Say what a run started now would learn from; `negatives` are tried of each kind, not all are kept."""
+def summary_panel(
+    summary: SnapshotSummary, negatives: Mapping[str, int], spoken: Sequence[Version] = ()
+) -> str:
+    """Say what a run started now would learn from, and which teachers' opinions tell agreed from conflict.
+
+    `negatives` are tried of each kind, not all are kept; `spoken` is what `db.teacher_figures.versions` says.
+    """
     tried = [
         (f"≤ {render.count(count)}", f"negatives: {KIND_WORDS[kind]}")
         for kind, count in negatives.items()
         if count
     ]
-    return render.facts(
+    facts = render.facts(
         [
             (render.count(summary.training_cases), "training cases"),
             (render.count(summary.agreed), "agreed"),
@@ -40,6 +47,7 @@ def summary_panel(summary: SnapshotSummary, negatives: Mapping[str, int]) -> str
             *tried,
         ]
     )
+    return f"{facts}{split_line(spoken)}"
 
 
 def run_panel(view: RunView | None, served: str) -> str:

@@ -2,7 +2,8 @@
 
 The folder then holds everything `python -m training RUN_DIR` needs: targets, preferences, held-out
 cases with their gold verdicts, links to the pictures, the configuration, and `snapshot.json` with a
-hash of every case, opinion and ruling used. `snapshot.json` is written last.
+hash of every case, opinion and ruling used, and which teachers, asked how, the opinions are of.
+`snapshot.json` is written last.
 """
 
 import hashlib
@@ -24,7 +25,7 @@ from db.engine import write_session
 from db.kinds import Traits, all_kinds
 from db.models import Ruling, Run, is_current
 from db.views import Selection
-from db.vocabulary import Split
+from db.vocabulary import Split, TeacherKind
 from ooc_app.desk import Desk
 from ooc_app.intake.images import ImageRefusedError, UnknownImageError, shown_copy
 from ooc_app.lessons import Lesson, image_name, pairs, preferred_rationales, read_lessons
@@ -38,6 +39,9 @@ from training.state import RunFolder, write_whole
 WITH_IMAGE = Selection(with_image=True)
 HELD_OUT = (Split.VALIDATION, Split.TEST)
 RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+Spoken = tuple[str, TeacherKind, str | None, str]
+"""Whose an opinion is, of what kind, as which model, and of which version of the question."""
 
 
 class SnapshotError(ValueError):
@@ -74,6 +78,7 @@ class _Count:
     preferences: int = 0
     two_sided: int = 0
     held_out: Counter[Split] = field(default_factory=Counter)
+    spoken: Counter[Spoken] = field(default_factory=Counter)
     digest: Any = field(default_factory=hashlib.sha256)
 
     def add(self, lesson: Lesson, preferences: int) -> None:
@@ -85,6 +90,8 @@ class _Count:
         self.preferences += preferences
         self.two_sided += preferences > 0
         self.held_out[case.view.split] += lesson.gold is not None
+        for said in case.view.opinions:
+            self.spoken[said.teacher, said.teacher_kind, said.model, said.prompt_version] += 1
 
     def add_kind(self, traits: Traits, cases: int) -> None:
         if traits.split != Split.TRAIN:
@@ -98,6 +105,12 @@ class _Count:
             self.two_sided += cases * (of_each > 0)
         elif traits.pseudo_label:
             self.agreed += cases
+
+    def teachers(self) -> list[dict[str, Any]]:
+        """Say which teachers, of which versions, all these opinions are of, by name."""
+        named = sorted(self.spoken.items(), key=lambda one: [part or "" for part in one[0]])
+        keys = ("name", "kind", "model", "prompt_version", "opinions")
+        return [dict(zip(keys, (*version, opinions), strict=True)) for version, opinions in named]
 
     def summary(self, rulings: int) -> SnapshotSummary:
         validation, test = self.held_out[Split.VALIDATION], self.held_out[Split.TEST]
@@ -213,6 +226,7 @@ def _write(run_dir: Path, desk: Desk, config: DistilConfig) -> None:
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "prompt_version": PROMPT_VERSION,
         "counts": asdict(summary),
+        "teachers": count.teachers(),
     }
     write_whole(RunFolder(run_dir).snapshot_path, json.dumps(said, indent=2) + "\n")
 

@@ -10,6 +10,7 @@ import json
 import threading
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 from typing import Any, Final
 
 from PIL import Image
@@ -17,8 +18,10 @@ from PIL import Image
 from db import teaching as kept
 from db.teaching import Gap
 from ooc_app.desk import Desk
+from ooc_app.teach_board import Deed, doing
 from ooc_app.teacher_settings import OPENAI, at_hand
 from ooc_app.teaching import Asking, Environment, Passing, prepared, wanted_of
+from training.records import CaseInput
 from training.teacher_question import answer_schema, teacher_question
 from training.teachers import Asked, TeacherConfig, open_teacher
 from training.teaching import Ended, Limits, Opined, teach
@@ -30,7 +33,8 @@ CASES: Final = 3
 class Rehearsed:
     """One case: what was sent, and what was said; None where no answer came."""
 
-    case_id: str
+    case: CaseInput
+    desk_id: int
     sent: str
     opined: Opined | None
 
@@ -59,27 +63,51 @@ class Rehearsal:
         }
 
 
-def rehearse(desk: Desk, asking: Asking, environment: Environment, count: int = CASES) -> Rehearsal:
-    """Ask about the first few cases that lack an opinion. Raises TeacherError as opening a teacher does."""
+def rehearse(
+    desk: Desk, asking: Asking, environment: Environment, *, stop: threading.Event, count: int = CASES
+) -> Rehearsal:
+    """Ask about the first few cases that lack an opinion. Raises TeacherError as opening a teacher does, and
+    TeachingError where something is being done with it.
+    """
     config, passing = asking.config, Passing(asking.config.text_only)
-    wanted = wanted_of(desk, asking)
-    with desk.sessions() as session:
-        gap = kept.count_missing(session, wanted)
-        case_ids = kept.missing(session, wanted, count=count)
-    cases = list(islice(prepared(desk, lambda after_id: [] if after_id else case_ids, passing), count))
-    opined: dict[str, Opined] = {}
-    ended = asyncio.run(_asked(desk, asking, environment, cases, opined))
+    wanted, opined = wanted_of(desk, asking), dict[str, Opined]()
+
+    def figures() -> dict[str, Any]:
+        return {"kept": len(opined), "total": count}
+
+    with doing(desk, config.name, Deed.REHEARSE, figures) as board:
+        with desk.sessions() as session:
+            gap = kept.count_missing(session, wanted)
+            case_ids = kept.missing(session, wanted, count=count)
+        cases = list(islice(prepared(desk, lambda after_id: [] if after_id else case_ids, passing), count))
+        ended = asyncio.run(_asked(desk, asking, environment, cases, opined, stop))
+        shown = _rehearsal(asking, passing, gap, cases, opined, ended)
+        board.end(ended.why, ended.said, shown.figures())
+    return shown
+
+
+def _rehearsal(
+    asking: Asking, passing: Passing, gap: Gap, cases: list[Asked], opined: dict[str, Opined], ended: Ended
+) -> Rehearsal:
     answers = list(opined.values())
     cost = seconds = None
     if answers:
         cost = gap.cases * sum(one.cost for one in answers) / len(answers)
-        seconds = _seconds(config, gap.cases, sum(one.seconds for one in answers) / len(answers))
-    rehearsed = (Rehearsed(one.case.id, sent(asking, one), opined.get(one.case.id)) for one in cases)
+        seconds = _seconds(asking.config, gap.cases, sum(one.seconds for one in answers) / len(answers))
+    rehearsed = (
+        Rehearsed(one.case, passing.ids[one.case.id], sent(asking, one), opined.get(one.case.id))
+        for one in cases
+    )
     return Rehearsal(tuple(rehearsed), ended, gap, cost, seconds)
 
 
 async def _asked(
-    desk: Desk, asking: Asking, environment: Environment, cases: list[Asked], opined: dict[str, Opined]
+    desk: Desk,
+    asking: Asking,
+    environment: Environment,
+    cases: list[Asked],
+    opined: dict[str, Opined],
+    stop: threading.Event,
 ) -> Ended:
     from training.teacher_watch import TeacherWatch
 
@@ -90,7 +118,7 @@ async def _asked(
     try:
         return await teach(
             teacher, asking.config, cases, note,
-            limits=Limits(), watch=TeacherWatch(go_on=True), stop=threading.Event(), wording=asking.wording,
+            limits=Limits(), watch=TeacherWatch(go_on=True), stop=stop, wording=asking.wording,
         )  # fmt: skip
     finally:
         await teacher.close()
@@ -132,8 +160,15 @@ def _seconds(config: TeacherConfig, cases: int, each: float) -> float:
 
 def _figures(one: Rehearsed) -> dict[str, Any]:
     said = one.opined
+    shown = {
+        "case": one.case.id,
+        "case_id": one.desk_id,
+        "image": Path(one.case.image).stem or None,
+        "caption": one.case.caption,
+        "sent": one.sent,
+    }
     if said is None:
-        return {"case": one.case_id, "sent": one.sent, "answer": None}
+        return {**shown, "answer": None}
     parsed = {
         "verdict": said.opinion.verdict,
         "confidence": said.opinion.confidence,
@@ -151,4 +186,4 @@ def _figures(one: Rehearsed) -> dict[str, Any]:
         "cost": said.cost,
         "tries": said.tries,
     }
-    return json.loads(json.dumps({"case": one.case_id, "sent": one.sent, "answer": answer}))  # type: ignore[no-any-return]
+    return json.loads(json.dumps({**shown, "answer": answer}))  # type: ignore[no-any-return]

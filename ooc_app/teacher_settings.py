@@ -1,4 +1,4 @@
-"""Teachers in settings.toml: read, add, the usual places to ask, and whether one can be reached.
+"""Teachers in settings.toml: read, add, change and remove them; the usual places to ask one.
 
 Each `[teachers.NAME]` is the settings of one teacher (`training.teachers.TeacherConfig`). They are read
 anew whenever teachers are asked for, because the page and an editor's hands may change the file. A key's
@@ -6,51 +6,42 @@ value has no place there: `key_env` names the environment variable that holds it
 """
 
 import fcntl
-import http.client
 import json
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import MISSING, dataclass, fields, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Final, get_args, get_type_hints
-from urllib.error import HTTPError, URLError
-from urllib.request import HTTPRedirectHandler, ProxyHandler, Request, build_opener
 
 import tomlkit
+from tomlkit import TOMLDocument
 from tomlkit.exceptions import TOMLKitError
+from tomlkit.items import Table
 
+from db.teaching import TeachingError
 from ooc_app.desk import Desk, SettingsError
 from ooc_app.intake.images import write_whole
+from ooc_app.teach_board import file_of
+from ooc_app.turns import held
 from training.config import located
-from training.teacher_question import clean
-from training.teachers import TeacherConfig, TeacherError, is_loopback, open_teacher
+from training.teachers import TeacherConfig, TeacherError
 
 PRESETS_FILE: Final = Path(__file__).with_name("teacher_presets.toml")
 OPENAI: Final = "https://api.openai.com/v1"
-LIST_BYTES: Final = 4_000_000  # of a server's list of models; OpenRouter's has some hundred kB
-TEST_S: Final = 10.0
-MODELS_SHOWN: Final = 5
 _SECRET: Final = re.compile("key|token|secret|password|bearer", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Preset:
-    """A usual place to ask a teacher; `source` is who states its address."""
+    """A usual place to ask a teacher; `source` is who states its address, `command` starts the server."""
 
     config: TeacherConfig
     note: str
     source: str
-
-
-@dataclass(frozen=True)
-class Connection:
-    """Whether a teacher can be asked, in one sentence, too."""
-
-    works: bool
-    says: str
+    command: str = ""
 
 
 @cache
@@ -58,8 +49,8 @@ def presets() -> dict[str, Preset]:
     """Return the usual places to ask a teacher, by name."""
     found: dict[str, Preset] = {}
     for name, values in tomllib.loads(PRESETS_FILE.read_text(encoding="utf-8")).items():
-        note, source = values.pop("note"), values.pop("source")
-        found[name] = Preset(TeacherConfig(name=name, **values), note, source)
+        note, source, command = values.pop("note"), values.pop("source"), values.pop("command", "")
+        found[name] = Preset(TeacherConfig(name=name, **values), note, source, command)
     return found
 
 
@@ -79,10 +70,7 @@ def teacher_config(desk: Desk, name: str) -> TeacherConfig:
 
 def configs_in(text: str) -> dict[str, TeacherConfig]:
     """Read the teachers of a settings.toml's text. Raises SettingsError."""
-    try:
-        tables = tomllib.loads(text).get("teachers", {})
-    except tomllib.TOMLDecodeError as error:
-        raise SettingsError(f"settings.toml is not valid TOML ({error}): mend it.") from None
+    tables = _plain(text).get("teachers", {})
     if not isinstance(tables, dict):
         raise SettingsError("`teachers` in settings.toml is no table: write [teachers.NAME] for each.")
     return {name: _config(name, table) for name, table in tables.items()}
@@ -93,27 +81,73 @@ def add_teacher(desk: Desk, config: TeacherConfig) -> None:
 
     Raises SettingsError where there is one of this name already, or the file is wrong as it is.
     """
+
+    def added(document: TOMLDocument) -> None:
+        if "teachers" not in document:
+            document["teachers"] = tomlkit.table(is_super_table=True)
+        table = tomlkit.table()
+        for key, value in _said(config).items():
+            table[key] = value
+        document["teachers"][config.name] = table  # type: ignore[index]
+
     path = _path(desk)
     with _alone(path):
         text = _read(path)
         if config.name in configs_in(text):
             raise SettingsError(f"settings.toml has a teacher {config.name!r} already: give another name.")
-        try:
-            document = tomlkit.parse(text)
-        except TOMLKitError as error:
-            raise SettingsError(f"settings.toml cannot be edited ({error}): mend it.") from None
-        if "teachers" not in document:
-            document["teachers"] = tomlkit.table(is_super_table=True)
-        table = tomlkit.table()
-        for name, value in _said(config).items():
-            table[name] = value
-        document["teachers"][config.name] = table  # type: ignore[index]
-        written = tomlkit.dumps(document)
-        if configs_in(written).get(config.name) != config:
-            raise SettingsError(
-                f"settings.toml cannot hold the teacher {config.name!r} as it is: add it by hand."
-            )
-        write_whole(path, written.encode("utf-8"))
+        wanted = _plain(text)
+        wanted.setdefault("teachers", {})[config.name] = _said(config)
+        _write(path, _edited(text, added), wanted, config.name)
+
+
+def change_teacher(desk: Desk, name: str, config: TeacherConfig) -> None:
+    """Write a teacher's settings anew, whole or not at all; what stays the same keeps its line as it is.
+
+    Raises SettingsError where there is none of this name, or it would get another one: what it said stands
+    under its name. Raises TeachingError while something is done with it.
+    """
+    if config.name != name:
+        raise SettingsError(
+            f"What {name} said stands under this name: add a teacher {config.name!r} instead of renaming it."
+        )
+
+    def changed(document: TOMLDocument) -> None:
+        table: Any = document["teachers"][name]  # type: ignore[index]
+        said, body = _said(config), table.value.body if isinstance(table, Table) else []
+        for key in [key for key in table if key not in said]:
+            del table[key]
+        behind: list[Any] = []  # blank lines and comments after the last key belong to what follows
+        while body and body[-1][0] is None:
+            behind.insert(0, body.pop())
+        for key, value in said.items():
+            if key not in table or table[key] != value:
+                table[key] = value
+        body.extend(behind)
+
+    path = _path(desk)
+    with held(file_of(desk, name, "lock"), _busy(name)), _alone(path):
+        text = _read(path)
+        _known(text, name)
+        wanted = _plain(text)
+        wanted["teachers"][name] = _said(config)
+        _write(path, _edited(text, changed), wanted, name)
+
+
+def remove_teacher(desk: Desk, name: str) -> None:
+    """Take a teacher out of settings.toml, whole or not at all; what it said stays on the desk.
+
+    Comments stay. Raises SettingsError where there is none of this name, or it does not stand in a table
+    of its own, and TeachingError while something is done with it.
+    """
+    path = _path(desk)
+    with held(file_of(desk, name, "lock"), _busy(name)), _alone(path):
+        text = _read(path)
+        _known(text, name)
+        wanted = _plain(text)
+        del wanted["teachers"][name]
+        if not wanted["teachers"]:
+            del wanted["teachers"]
+        _write(path, _without(text, name), wanted, name)
 
 
 def at_hand(desk: Desk, config: TeacherConfig) -> TeacherConfig:
@@ -121,107 +155,6 @@ def at_hand(desk: Desk, config: TeacherConfig) -> TeacherConfig:
     if config.path is not None:
         return replace(config, path=str(desk.data_dir / config.path))
     return replace(config, model=located(config.model)) if config.kind == "local" else config
-
-
-def test_connection(config: TeacherConfig, environment: Mapping[str, str]) -> str:
-    """Say in one sentence whether a teacher can be asked, and what is wrong where it cannot."""
-    return connection(config, environment).says
-
-
-def connection(config: TeacherConfig, environment: Mapping[str, str]) -> Connection:
-    """Look whether a teacher can be asked, without asking it anything: at a server, which models it has.
-
-    Paths are those of this machine, as `at_hand` gives them.
-    """
-    if config.kind == "endpoint":
-        return _endpoint(config, environment)
-    if config.kind == "local":
-        folder = Path(config.model)
-        if folder.is_dir():
-            has = (folder / "config.json").is_file()
-            return Connection(
-                has, f"{config.model} {'is a model' if has else 'is a folder without config.json'}."
-            )
-        if folder.is_absolute() or config.model.startswith("."):
-            return Connection(False, f"There is no folder {config.model}.")
-        return Connection(
-            True, f"{config.model} is fetched from the hub when it is asked first, or lies here already."
-        )
-    try:
-        open_teacher(config, environment)
-    except TeacherError as error:
-        return Connection(False, str(error))
-    return Connection(True, f"{config.path} can be read.")
-
-
-def _endpoint(config: TeacherConfig, environment: Mapping[str, str]) -> Connection:
-    address = (config.base_url or OPENAI).rstrip("/")
-    key = environment.get(config.key_env, "").strip() if config.key_env else ""
-    if config.key_env and not key:
-        return Connection(
-            False, f"The environment variable {config.key_env} is not set: it should hold the key."
-        )
-    if not key.isascii() or not key.isprintable() or " " in key:
-        return Connection(False, f"The environment variable {config.key_env} holds something that is no key.")
-    try:
-        names = _models(f"{address}/models", key)
-    except HTTPError as error:
-        with error:
-            return Connection(False, _refusal(config, address, error.code))
-    except (OSError, http.client.HTTPException) as error:
-        return Connection(False, _silence(address, error))
-    except ValueError:
-        return Connection(False, f"{address} answers with no list of models: base_url usually ends in /v1.")
-    if config.model in names:
-        return Connection(True, f"{address} answers and has the model {config.model}.")
-    shown = ", ".join(sorted(names)[:MODELS_SHOWN]) or "none"
-    more = f" and {len(names) - MODELS_SHOWN:,} more" if len(names) > MODELS_SHOWN else ""
-    return Connection(False, f"{address} answers and has no model {config.model}: it has {shown}{more}.")
-
-
-class _Stays(HTTPRedirectHandler):
-    """Follows no redirect: the key is for the address it was given with."""
-
-    def redirect_request(self, *_: Any) -> None:
-        return None
-
-
-def _models(url: str, key: str) -> set[str]:
-    """Ask a server for its models. Raises HTTPError, OSError, HTTPException, and ValueError for no list."""
-    opener = build_opener(_Stays, *([ProxyHandler({})] if is_loopback(url) else []))
-    headers = {"Accept": "application/json", **({"Authorization": f"Bearer {key}"} if key else {})}
-    with opener.open(Request(url, headers=headers), timeout=TEST_S) as response:
-        data = response.read(LIST_BYTES + 1)
-    said = json.loads(data) if len(data) <= LIST_BYTES else None
-    listed = said.get("data") if isinstance(said, dict) else None
-    if not isinstance(listed, list):
-        raise ValueError("no list of models")
-    ids = (one.get("id") for one in listed if isinstance(one, dict))
-    return {clean(name)[:200] for name in ids if isinstance(name, str)}
-
-
-def _refusal(config: TeacherConfig, address: str, status: int) -> str:
-    if status in (401, 403):
-        whose = (
-            f"the key in {config.key_env}"
-            if config.key_env
-            else "questions without a key: name one with key_env"
-        )
-        return f"{address} does not accept {whose} (status {status})."
-    if status in (404, 405):
-        return f"{address} lists no models (status {status}): base_url usually ends in /v1."
-    if 300 <= status < 400:
-        return f"{address} sends on to another address (status {status}): give that one as base_url."
-    return f"{address} answers with status {status}: look at the server."
-
-
-def _silence(address: str, error: Exception) -> str:
-    reason = error.reason if isinstance(error, URLError) else error
-    if isinstance(reason, ConnectionRefusedError):
-        return f"Nothing listens at {address}: start the server, or correct base_url."
-    if isinstance(reason, TimeoutError):
-        return f"{address} does not answer within {TEST_S:.0f} seconds."
-    return f"{address} cannot be reached ({type(reason).__name__}): look at base_url and the network."
 
 
 def _config(name: str, table: object) -> TeacherConfig:
@@ -274,6 +207,60 @@ def _said(config: TeacherConfig) -> dict[str, Any]:
     """Return what is not the default, in the order of the fields; the name is the table's."""
     values = {field.name: (getattr(config, field.name), field.default) for field in fields(config)}
     return {name: value for name, (value, default) in values.items() if name != "name" and value != default}
+
+
+def _edited(text: str, edit: Callable[[TOMLDocument], None]) -> str:
+    """Return a settings.toml's text with an edit. Raises SettingsError where it cannot be edited."""
+    try:
+        document = tomlkit.parse(text)
+        edit(document)
+        return tomlkit.dumps(document)
+    except TOMLKitError as error:
+        raise SettingsError(f"settings.toml cannot be edited ({error}): mend it.") from None
+
+
+def _without(text: str, name: str) -> str:
+    """Take out the lines of one teacher's table, but not the comments after its last key."""
+    lines = text.splitlines(keepends=True)
+    heads = [number for number, line in enumerate(lines) if line.lstrip().startswith("[")]
+    for head, end in zip(heads, [*heads[1:], len(lines)], strict=False):
+        if _is_head(lines[head], name):
+            while end > head + 1 and lines[end - 1].lstrip()[:1] in ("", "#"):
+                end -= 1
+            return "".join([*lines[:head], *lines[end:]])
+    return text
+
+
+def _is_head(line: str, name: str) -> bool:
+    try:
+        return tomllib.loads(line) == {"teachers": {name: {}}}
+    except tomllib.TOMLDecodeError:
+        return False
+
+
+def _write(path: Path, text: str, wanted: dict[str, Any], name: str) -> None:
+    """Write the settings, provided that they then say what is wanted and nothing else has changed."""
+    if _plain(text) != wanted:
+        raise SettingsError(f"settings.toml cannot be edited where the teacher {name!r} is: do it by hand.")
+    configs_in(text)
+    write_whole(path, text.encode("utf-8"))
+
+
+def _plain(text: str) -> dict[str, Any]:
+    """Read all of the settings. Raises SettingsError."""
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"settings.toml is not valid TOML ({error}): mend it.") from None
+
+
+def _known(text: str, name: str) -> None:
+    if name not in configs_in(text):
+        raise SettingsError(f"settings.toml has no teacher {name!r} any more.")
+
+
+def _busy(name: str) -> TeachingError:
+    return TeachingError(f"{name} is being asked now: wait until that is done, or stop it.")
 
 
 def _quoted(name: str) -> str:

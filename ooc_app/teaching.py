@@ -7,32 +7,32 @@ process at a time asks a teacher.
 """
 
 import asyncio
-import fcntl
-import hashlib
+import tempfile
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from queue import Full, Queue
-from typing import TYPE_CHECKING, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from db import teaching as kept
 from db.cases import NewOpinion
 from db.engine import write_session
 from db.models import Event, TeachRun
+from db.teach_runs import FLIP, SIGHT, end_run, last_found
 from db.teaching import Gap, NewAnswer, TeachingError, Wanted
 from db.views import CaseView, case_views
 from db.vocabulary import Answer, Split, TeacherKind
 from ooc_app.auth import now
 from ooc_app.desk import Desk
 from ooc_app.intake.images import ImageRefusedError, UnknownImageError, shown_copy
-from ooc_app.lessons import image_name
+from ooc_app.lessons import case_input
+from ooc_app.teach_board import Deed, doing
 from ooc_app.teacher_settings import at_hand
-from training.prompts import Evidence
-from training.records import CaseInput
 from training.teacher_question import AS_USUAL, Wording, answer_schema, clean
+from training.teacher_sight import Sight, SightTest, sight_test
 from training.teachers import Asked, Teacher, TeacherConfig, open_teacher
 from training.teaching import Ended, Limits, Opined, teach
 
@@ -70,6 +70,19 @@ class Taught:
     ended: Ended
     passed_over: Counter[str]  # cases that could not be asked about, by the reason
     left: Gap
+    sight: Sight | None = None  # where the run looked whether its teacher looks
+
+    def figures(self) -> dict[str, Any]:
+        """Return it as JSON has it."""
+        return {
+            "asked": self.ended.asked,
+            "kept": self.ended.kept,
+            "failed": dict(self.ended.failed),
+            "passed_over": dict(self.passed_over),
+            "left": self.left.cases,
+            "without_picture": self.left.without_picture,
+            "sight": self.sight.said if self.sight else None,
+        }
 
 
 @dataclass(frozen=True)
@@ -89,6 +102,19 @@ class Flipped:
     def changed(self) -> int:
         """How many of them changed their verdict."""
         return sum(count for (usual, turned), count in self.verdicts.items() if usual != turned)
+
+    def figures(self) -> dict[str, Any]:
+        """Return it as JSON has it."""
+        verdicts = [
+            {"usual": usual, "turned": turned, "cases": cases}
+            for (usual, turned), cases in sorted(self.verdicts.items())
+        ]
+        return {
+            "compared": self.compared,
+            "changed": self.changed,
+            "cost": self.cost,
+            "verdicts": verdicts,
+        }
 
 
 @dataclass
@@ -113,17 +139,6 @@ class Passing:
                 return None
         self.ids[case.id] = view.id
         return Asked(case, picture)
-
-
-def case_input(view: CaseView) -> CaseInput:
-    """Return what a teacher may see of a case: neither gold verdict nor source nor what others say."""
-    evidence = tuple(
-        Evidence(piece.title or "", piece.url or "", piece.date or "", piece.text or "")
-        for piece in view.evidence
-    )
-    name = f"{view.dataset}/{view.external_id}"
-    image = image_name(view.image_sha256) if view.image_sha256 else ""
-    return CaseInput(name, image, view.caption, view.date, view.place, evidence)
 
 
 def wanted_of(desk: Desk, asking: Asking) -> Wanted:
@@ -153,13 +168,18 @@ def teach_desk(
 ) -> Taught:
     """Ask about the cases that lack an opinion, and keep each as it comes.
 
+    On the way it is found out whether the teacher needs the picture, unless an earlier run saw that it does.
     Raises TeacherError where the teacher cannot be opened, and TeachingError where it is retired or asked
     by another process.
     """
     config = asking.config
-    with _alone(desk, config.name):
+    with (
+        doing(desk, config.name, Deed.RUN, watch.figures) as board,
+        tempfile.TemporaryDirectory(prefix="ooc-sight-") as folder,
+    ):
         teacher = _opened(desk, asking, environment)
         run = _begun(desk, asking, annotator_id)
+        test = _sight_test(desk, run, config, Path(folder), go_on=watch.go_on)
         passing = Passing(config.text_only)
         wanted = wanted_of(desk, asking)
         before = gap(desk, asking)
@@ -175,12 +195,14 @@ def teach_desk(
 
         try:
             with Ahead(prepared(desk, page, passing), 2 * teacher.takes) as cases:
-                ended = asyncio.run(_taught(teacher, asking, cases, keep, watch, stop))
+                ended = asyncio.run(_taught(teacher, asking, cases, keep, watch, stop, test))
         except BaseException as error:
-            _end(desk, run, f"failed: {type(error).__name__}", 0)
+            _end(desk, run, f"failed: {type(error).__name__}", 0, test)
             raise
-        _end(desk, run, ended.why, ended.asked)
-    return Taught(ended, passing.passed_over, gap(desk, asking))
+        sight = _end(desk, run, ended.why, ended.asked, test)
+        taught = Taught(ended, passing.passed_over, gap(desk, asking), sight)
+        board.end(ended.why, ended.said, taught.figures())
+    return taught
 
 
 def flip(
@@ -213,46 +235,23 @@ def flip(
         if opined.parsed:
             verdicts.append((before[passing.ids.pop(opined.case_id)], opined.opinion.verdict))
 
-    with _alone(desk, asking.config.name):
+    with doing(desk, asking.config.name, Deed.FLIP, watch.figures) as board:
         teacher = _opened(desk, turned, environment)
         run = _begun(desk, turned, annotator_id)
         cases = prepared(desk, lambda after_id: [] if after_id else list(before), passing)
         ended = asyncio.run(_taught(teacher, turned, cases, keep, watch, stop))
         spent = watch.figures()
         flipped = Flipped(ended, Counter(verdicts), spent["cost"])
-        detail = {"teacher": asking.config.name, "compared": flipped.compared, "changed": flipped.changed}
+        found = {FLIP: flipped.figures()} if flipped.compared else None
+        detail = {"teacher": asking.config.name, "run": run.id}
         with write_session(desk.sessions) as session:
             session.add(Event(at=now(), annotator_id=annotator_id, action="flip", detail=detail))
-        counts = {name: spent[name] for name in ("tokens_in", "tokens_out", "cost")}
-        _end(desk, run, ended.why, ended.asked, **counts)
+            end_run(
+                session, run.id, ended.why, ended.asked, now(), found,
+                tokens_in=spent["tokens_in"], tokens_out=spent["tokens_out"], cost=spent["cost"],
+            )  # fmt: skip
+        board.end(ended.why, ended.said, flipped.figures())
     return flipped
-
-
-def retire(desk: Desk, name: str, annotator_id: int | None, advance: Callable[[int], None]) -> None:
-    """Let a teacher's opinions count no more, a batch at a time; cut off, it goes on when done again.
-
-    Raises TeachingError where there is no such teacher, or somebody asks it now.
-    """
-    with _alone(desk, name):
-        with write_session(desk.sessions) as session:
-            teacher_id = kept.retire(session, name, annotator_id, now())
-        done = 1
-        while done:
-            with write_session(desk.sessions) as session:
-                done = kept.withdraw(session, teacher_id, now())
-            advance(done)
-
-
-def reinstate(desk: Desk, name: str, annotator_id: int | None, advance: Callable[[int], None]) -> None:
-    """Let a teacher's newest opinions count again, likewise."""
-    with _alone(desk, name):
-        with write_session(desk.sessions) as session:
-            teacher_id = kept.reinstate(session, name, annotator_id, now())
-        after_id: int | None = 0
-        while after_id is not None:
-            with write_session(desk.sessions) as session:
-                after_id = kept.bring_back(session, teacher_id, after_id, now())
-            advance(kept.BATCH)
 
 
 def prepared(desk: Desk, page: Callable[[int], list[int]], passing: Passing) -> Iterator[Asked]:
@@ -315,11 +314,12 @@ async def _taught(
     keep: Callable[[Opined], None],
     watch: "TeacherWatch",
     stop: threading.Event,
+    sight: SightTest | None = None,
 ) -> Ended:
     try:
         return await teach(
             teacher, asking.config, cases, keep,
-            limits=asking.limits, watch=watch, stop=stop, wording=asking.wording,
+            limits=asking.limits, watch=watch, stop=stop, wording=asking.wording, sight=sight,
         )  # fmt: skip
     finally:
         await teacher.close()
@@ -340,9 +340,28 @@ def _begun(desk: Desk, asking: Asking, annotator_id: int | None) -> TeachRun:
         )  # fmt: skip
 
 
-def _end(desk: Desk, run: TeachRun, why: str, asked: int, **spent: float) -> None:
+def _sight_test(
+    desk: Desk, run: TeachRun, config: TeacherConfig, folder: Path, *, go_on: bool
+) -> SightTest | None:
+    """Return the test of a teacher not yet seen to look; None where one that does not is to go on."""
+    with desk.sessions() as session:
+        last = last_found(session, run.teacher_id, run.model, run.prompt_version)
+    ignores_image = last.get(SIGHT, {}).get("ignores_image")
+    if ignores_image is False or (ignores_image and go_on):
+        return None
+    return sight_test(config, folder)
+
+
+def _end(desk: Desk, run: TeachRun, why: str, asked: int, test: SightTest | None) -> Sight | None:
+    """End a run; returns what it found where all that its test asked is back."""
+    sight = test.sight if test else Sight(0)
+    found = {SIGHT: sight.figures()} if test and sight.is_whole else None
     with write_session(desk.sessions) as session:
-        kept.end_run(session, run.id, why, asked, now(), **spent)
+        end_run(
+            session, run.id, why, asked, now(), found,
+            tokens_in=sight.tokens_in, tokens_out=sight.tokens_out, cost=sight.cost,
+        )  # fmt: skip
+    return sight if found else None
 
 
 def _opinion(config: TeacherConfig, opined: Opined) -> NewOpinion:
@@ -363,17 +382,3 @@ def _answer(opined: Opined) -> NewAnswer:
         opined.cost,
         opined.tries,
     )
-
-
-@contextmanager
-def _alone(desk: Desk, name: str) -> Iterator[None]:
-    """Keep other processes from asking this teacher; the system lets go of the lock however this one ends."""
-    path: Path = desk.data_dir / f".teacher-{hashlib.sha256(name.encode()).hexdigest()[:12]}.lock"
-    with path.open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise TeachingError(
-                f"{name} is being asked already: wait until that is done, or stop it."
-            ) from None
-        yield

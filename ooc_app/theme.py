@@ -5,9 +5,10 @@ written down once, here. Text on any surface of its mode has a contrast of at le
 """
 
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-import gradio as gr
+if TYPE_CHECKING:
+    import gradio as gr
 
 ASSETS: Final = Path(__file__).resolve().parent.parent / "assets"
 
@@ -113,8 +114,10 @@ def _controls() -> dict[str, str]:
     }
 
 
-def desk_theme() -> gr.themes.Base:
+def desk_theme() -> "gr.themes.Base":
     """Build the Gradio theme: system fonts, hairlines instead of shadows, radius 6."""
+    import gradio as gr
+
     theme = gr.themes.Base(
         font=SANS, font_mono=MONO, radius_size=gr.themes.sizes.radius_sm, text_size=gr.themes.sizes.text_md
     )

@@ -176,3 +176,13 @@ def test_the_benchmark_of_the_page_runs(tmp_path: Path) -> None:
     figures = json.loads(done.stdout)["figures"]
     assert figures
     assert all(one["value"] is not None for one in figures)
+
+
+@pytest.mark.slow
+def test_the_benchmark_of_asking_a_teacher_runs() -> None:
+    command = [sys.executable, "benchmarks/teach.py", "--json"]
+    small = ["--cases", "40", "--long", "60", "--seconds", "0.05"]
+    done = subprocess.run([*command, *small], cwd=PROJECT_DIR, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    figures = json.loads(done.stdout)["figures"]
+    assert all(one["value"] > 0 for one in figures)

@@ -130,6 +130,11 @@ def test_the_page_and_every_module_of_the_app_load_without_torch(tmp_path: Path)
     assert run_python(code, tmp_path).strip() == "[]"
 
 
+def test_the_command_line_loads_without_the_page(tmp_path: Path) -> None:
+    code = "import sys, ooc_app.__main__\nprint(sorted({'gradio', 'pandas', 'torch'} & sys.modules.keys()))"
+    assert run_python(code, tmp_path).strip() == "[]"
+
+
 def test_importing_the_app_leaves_nothing_on_disk_and_starts_no_thread(tmp_path: Path) -> None:
     code = (
         "import threading, ooc_app.page, ooc_app.desk, ooc_app.intake.native\nprint(threading.active_count())"

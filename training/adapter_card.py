@@ -5,7 +5,7 @@ from typing import Any
 
 from db.vocabulary import Stage
 from training.config import DistilConfig, StageConfig, load_config, public_name
-from training.report import table_rows
+from training.report import in_cell, split_sentence, table_rows
 from training.state import RunFolder
 
 HUB_LICENCES = {"apache-2.0", "mit", "gemma", "llama2"}
@@ -62,7 +62,9 @@ def _data(report: dict[str, Any], snapshot: dict[str, Any]) -> str:
         ("held-out cases", report["held_out_cases"]),
         ("snapshot", f"`{snapshot['hash']}`"),
     ]
-    return "## Data\n\n" + _table(("", ""), [(name, f"{value}") for name, value in rows if value is not None])
+    table = _table(("", ""), [(name, f"{value}") for name, value in rows if value is not None])
+    split_by = snapshot.get("teachers")
+    return f"## Data\n\n{table}" + (f"\n\n{in_cell(split_sentence(split_by))}" if split_by else "")
 
 
 def _training(config: DistilConfig, stage: Stage) -> str:

@@ -323,6 +323,7 @@ class _Distillation:
             **made,
             **evaluation,
             "rulings": rulings,
+            "split_by": snapshot.get("teachers", []),
             "training_cases": cases,
             "rulings_share": round(rulings / cases, 4) if cases else 0.0,
             "held_out_cases": len(test),

@@ -85,33 +85,37 @@ def filled_bins(evaluation: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [one for one in (evaluation.get("calibration") or {}).get("bins", ()) if one["cases"]]
 
 
-def spoken_reliability(bins: Sequence[Mapping[str, Any]]) -> str:
+def spoken_reliability(bins: Sequence[Mapping[str, Any]], title: str = RELIABILITY) -> str:
     """Say what the diagram shows, for whoever cannot see it."""
     said = "; ".join(
         f"said {one['said']:.2f}, right {1 - one['wrong'] / one['cases']:.2f} of {one['cases']}"
         for one in bins
     )
-    return f"{RELIABILITY}: {said}"
+    return f"{title}: {said}"
 
 
-def reliability(bins: Sequence[Mapping[str, Any]], frame: Frame) -> str:
-    """Draw the diagram in a frame; what it looks like is the style sheet's, by class."""
+def reliability(
+    bins: Sequence[Mapping[str, Any]], frame: Frame, across: Span = (0.5, 1.0), said: str = "probability"
+) -> str:
+    """Draw the diagram in a frame; what it looks like is the style sheet's, by class.
+
+    `across` is what may be said of a verdict, and `said` its name: a student's probability is from 0.5.
+    """
     most = max(one["cases"] for one in bins)
     whole: Span = (0.0, 1.0)
-    halves: Span = (0.5, 1.0)
     dots = "".join(
-        f'<circle class="key-0" cx="{frame.x(one["said"], halves):.1f}" '
+        f'<circle class="key-0" cx="{frame.x(one["said"], across):.1f}" '
         f'cy="{frame.y(1 - one["wrong"] / one["cases"], whole):.1f}" '
         f'r="{(3 + 9 * (one["cases"] / most) ** 0.5) * frame.width / PAPER.width:.1f}">'
         f"<title>{one['cases']} answers, {one['wrong']} wrong</title></circle>"
         for one in bins
     )
     right, bottom = frame.width - frame.right, frame.height - frame.bottom
-    ideal = _polyline([(0.5, 0.5), (1.0, 1.0)], halves, whole, frame)
+    ideal = _polyline([(across[0], across[0]), (1.0, 1.0)], across, whole, frame)
     return (
         f'{_grid(whole, frame)}<polyline class="curve curve-1" points="{ideal}"></polyline>{dots}'
-        f'<text x="{frame.left}" y="{bottom + 15}">0.5</text>'
-        f'<text x="{right}" y="{bottom + 15}" text-anchor="end">probability 1</text>'
+        f'<text x="{frame.left}" y="{bottom + 15}">{across[0]:g}</text>'
+        f'<text x="{right}" y="{bottom + 15}" text-anchor="end">{said} 1</text>'
     )
 
 

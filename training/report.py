@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from db.vocabulary import TeacherKind
 from training.alarms import ROWS as LOGGED_STEPS, fall_of_chosen
 
 ROWS = (
@@ -70,6 +71,39 @@ def training_figures(metrics: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
+def split_sentence(teachers: Sequence[Mapping[str, Any]]) -> str:
+    """Say which teachers, and which versions of them, make a case agreed or a conflict.
+
+    Each has `name`, `kind`, `model` and `prompt_version`, a snapshot's `opinions` besides; those of one
+    teacher follow each other.
+    """
+    spoken: dict[str, list[str]] = {}
+    for one in teachers:
+        spoken.setdefault(one["name"], []).append(_version(one))
+    said = [_named(name, "; ".join(versions)) for name, versions in spoken.items()]
+    if not said:
+        return "No teacher's opinion counts yet, so no case is agreed and none a conflict."
+    listed = said[0] if len(said) == 1 else f"{', '.join(said[:-1])} and {said[-1]}"
+    return f"Agreed and conflict go by the opinions of {listed}."
+
+
+def _named(name: str, said: str) -> str:
+    """Put its versions behind a teacher's name, without what the name says itself: "Atlas (scripted)"."""
+    source = said.partition(";")[0].partition(",")[0]
+    return f"{name.removesuffix(f' ({source})')} ({said})"
+
+
+def _version(one: Mapping[str, Any]) -> str:
+    """Name the model that was asked, or that nobody was, and the version of the question."""
+    source = TeacherKind.SCRIPTED if one["kind"] == TeacherKind.SCRIPTED else TeacherKind.RECORDED
+    words = [one["model"] or source.value]
+    if one["prompt_version"] != TeacherKind.RECORDED:  # the version of what was asked elsewhere
+        words.append(one["prompt_version"])
+    if one.get("opinions") is not None:
+        words.append(f"{one['opinions']:,} opinion{'' if one['opinions'] == 1 else 's'}")
+    return ", ".join(words)
+
+
 def as_markdown(made: dict[str, Any]) -> str:
     """Write the report of a run: what was scored, what it cost, how stage 2 went, what negatives bring."""
     lines = [f"# Run {made['run']}", ""]
@@ -90,6 +124,8 @@ def as_markdown(made: dict[str, Any]) -> str:
             f"Temperature {fit['temperature']:.2f}, fitted on validation; calibration error {fit['ece']:.3f},"
             f" Brier score {fit['brier']:.3f}."
         )
+    if made.get("split_by"):
+        lines += ["", in_cell(split_sentence(made["split_by"]))]
     if "reliability.svg" in made.get("plots", []):
         lines += ["", "![reliability](reliability.svg)"]
     return "\n".join([*lines, *_sources(made), *_stage2(made), *_negatives(made), *_ablation(made)]) + "\n"

@@ -5,24 +5,19 @@ A teacher can be degenerate: of a thousand published answers of one, 992 had the
 *ours*. Where nearly all cases do have one verdict, or are near copies, the alarm is to be overruled.
 """
 
-import asyncio
-import random
-import tempfile
 import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
-from typing import Any, Final
-
-from PIL import Image
+from typing import TYPE_CHECKING, Any, Final
 
 from db.vocabulary import Answer
-from training.teacher_budget import Patience
-from training.teachers import Asked, Teacher, TeacherConfig, TeacherError
-from training.teaching import Limits, Opined, Unread, Why, teach
+from training.teaching import Opined, Unread
+
+if TYPE_CHECKING:
+    from training.teacher_sight import Sight
 
 WINDOW: Final = 200  # opinions that an alarm looks back on
 LEAST: Final = 50  # fewer say nothing
@@ -35,6 +30,7 @@ UNPARSED: Final = 0.2
 class SignKind(StrEnum):
     """What is wrong with a teacher's answers."""
 
+    IGNORES_IMAGE = "ignores_image"
     ONE_VERDICT = "one_verdict"
     SAME_TEXT = "same_text"
     REFUSES = "refuses"
@@ -76,6 +72,7 @@ class TeacherWatch:
         self._lock = threading.Lock()
         self._last: deque[_Seen] = deque(maxlen=WINDOW)
         self._signs: list[Sign] = []
+        self._sight: Sight | None = None
         self._verdicts: Counter[Answer] = Counter()
         self._unread: Counter[Unread] = Counter()
         self._sums: Counter[str] = Counter()
@@ -100,7 +97,13 @@ class TeacherWatch:
             self._seconds += opined.seconds
             self._cost += opined.cost
             self._last.append(_Seen(said.verdict, opined.parsed, opined.unread, hash(words) if words else 0))
-            self._signs = signs(self._last)
+            self._signs = signs(self._last, self._sight)
+
+    def see(self, sight: "Sight") -> None:
+        """Take note of what answers to noise for a picture show so far: they are no opinions."""
+        with self._lock:
+            self._sight = sight
+            self._signs = signs(self._last, sight)
 
     def signs(self) -> list[Sign]:
         """Return what is wrong with the last opinions."""
@@ -112,8 +115,12 @@ class TeacherWatch:
         return None if self.go_on or not self._signs else self._signs[0]
 
     def figures(self) -> dict[str, Any]:
-        """Return everything as JSON has it: counts, tokens, USD, seconds, opinions a second, seconds left."""
+        """Return everything as JSON has it: counts, tokens, USD, seconds, opinions a second, seconds left.
+
+        Tokens and cost are of opinions and of what stands under `sight`.
+        """
         with self._lock:
+            seen = self._sight
             kept = self._verdicts.total()
             passed = self._clock() - self._began
             rate = kept / passed if passed > 0 else 0.0
@@ -126,22 +133,23 @@ class TeacherWatch:
                 "unread": {reason.value: self._unread[reason] for reason in Unread},
                 "mean_confidence": self._confidence / confident if confident else None,
                 "seconds_each": self._seconds / kept if kept else None,
-                "tokens_in": self._sums["tokens_in"],
-                "tokens_out": self._sums["tokens_out"],
+                "tokens_in": self._sums["tokens_in"] + (seen.tokens_in if seen else 0),
+                "tokens_out": self._sums["tokens_out"] + (seen.tokens_out if seen else 0),
                 "tries": self._sums["tries"],
-                "cost": self._cost,
+                "cost": self._cost + (seen.cost if seen else 0.0),
+                "sight": seen.figures() if seen else None,
                 "rate": rate,
                 "seconds_left": left,
                 "signs": [{"kind": sign.kind.value, "said": sign.said} for sign in self._signs],
             }
 
 
-def signs(last: Sequence[_Seen]) -> list[Sign]:
+def signs(last: Sequence[_Seen], sight: "Sight | None" = None) -> list[Sign]:
     """Return what is wrong with the last opinions, the worst first; nothing where there are too few."""
     count = len(last)
+    found = [Sign(SignKind.IGNORES_IMAGE, sight.said)] if sight is not None and sight.ignores_image else []
     if count < LEAST:
-        return []
-    found = []
+        return found
     refused = sum(seen.unread is Unread.REFUSED for seen in last)
     if refused >= REFUSES * count:
         said = (
@@ -165,91 +173,3 @@ def signs(last: Sequence[_Seen]) -> list[Sign]:
         said = f"{times} of the last {count} rationales are word for word the same."
         found.append(Sign(SignKind.SAME_TEXT, said))
     return found
-
-
-CASES_MAX: Final = 12
-LEAST_IN_CONTEXT: Final = 3
-IGNORES: Final = 0.8
-NOISE: Final = (512, 384)  # pixels
-
-
-@dataclass(frozen=True, slots=True)
-class Sight:
-    """Whether a teacher needs the picture: its opinions of the same cases with it, and with noise instead.
-
-    `compared` cases were answered both times, and `stayed` kept their verdict. Of those in context with
-    their picture, `in_context`, as many as `in_context_stayed` were so with noise: that cannot be seen there.
-    A caption that noise contradicts is out of context both times with good reason, so those show nothing.
-    """
-
-    compared: int
-    stayed: int
-    in_context: int
-    in_context_stayed: int
-    cost: float
-
-    @property
-    def ignores_image(self) -> bool | None:
-        """Whether the picture does not matter; None where too few verdicts could tell."""
-        if self.in_context < LEAST_IN_CONTEXT:
-            return None
-        return self.in_context_stayed >= IGNORES * self.in_context
-
-    @property
-    def said(self) -> str:
-        """What came out, in one sentence."""
-        if self.ignores_image is None:
-            return (
-                f"Only {self.in_context} of {self.compared} cases were in context: too few to tell by noise."
-            )
-        stays = f"{self.in_context_stayed} of {self.in_context} cases that were in context are so with noise"
-        if self.ignores_image:
-            return f"{stays} for a picture, too: this teacher judges the text alone."
-        return f"{stays} for a picture: this teacher looks."
-
-
-async def ignores_image(teacher: Teacher, config: TeacherConfig, sample: Sequence[Asked]) -> Sight:
-    """Ask about up to `CASES_MAX` cases with their pictures and with noise, and compare the verdicts.
-
-    That is up to 24 questions, more where answers cannot be read. Raises TeacherError as asking does.
-    """
-    cases = [asked for asked in sample if asked.picture is not None][:CASES_MAX]
-    with tempfile.TemporaryDirectory() as folder:
-        noise = await asyncio.to_thread(_noise, Path(folder))
-        seen = await _opinions(teacher, config, cases)
-        blind = await _opinions(teacher, config, [replace(asked, picture=noise) for asked in cases])
-    both = [(seen[name].opinion.verdict, blind[name].opinion.verdict) for name in seen.keys() & blind.keys()]
-    shown_in = [after for before, after in both if before is Answer.IN_CONTEXT]
-    return Sight(
-        compared=len(both),
-        stayed=sum(before is after for before, after in both),
-        in_context=len(shown_in),
-        in_context_stayed=sum(after is Answer.IN_CONTEXT for after in shown_in),
-        cost=sum(opined.cost for opined in (*seen.values(), *blind.values())),
-    )
-
-
-async def _opinions(teacher: Teacher, config: TeacherConfig, cases: Sequence[Asked]) -> dict[str, Opined]:
-    """Ask about a few cases, and return what could be read."""
-    read: dict[str, Opined] = {}
-
-    def keep(opined: Opined) -> None:
-        if opined.parsed:
-            read[opined.case_id] = opined
-
-    ended = await teach(
-        teacher, config, cases, keep,
-        limits=Limits(), watch=TeacherWatch(go_on=True), stop=threading.Event(), patience=Patience(tries=3),
-    )  # fmt: skip
-    if ended.why is Why.TEACHER:
-        raise TeacherError(ended.said)
-    return read
-
-
-def _noise(folder: Path) -> Path:
-    """Save a picture of noise, the same each time."""
-    width, height = NOISE
-    path = folder / "noise.jpg"
-    pixels = random.Random(0).randbytes(width * height * 3)
-    Image.frombytes("RGB", NOISE, pixels).save(path, "JPEG", quality=90)
-    return path

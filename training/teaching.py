@@ -40,6 +40,7 @@ from training.teachers import (
 )
 
 if TYPE_CHECKING:
+    from training.teacher_sight import SightTest
     from training.teacher_watch import TeacherWatch
 
 RAW_MAX = 20_000  # characters of an answer that are kept as it came
@@ -138,14 +139,16 @@ async def teach(
     stop: threading.Event,
     wording: Wording = AS_USUAL,
     patience: Patience = PATIENT,
+    sight: "SightTest | None" = None,
 ) -> Ended:
     """Ask about each case and `keep` what is said of it, before the worker that asked asks the next.
 
-    `cases` and `keep` are called in this thread, between questions. What either raises ends the run, and so
-    does whatever the teacher raises that is not foreseen; questions on their way are given up then. In every
-    other end they are waited for and kept. The teacher stays open.
+    `cases` is read in this thread; `keep` is called on other threads, up to `teacher.takes` at once. What
+    either raises ends the run, and so does whatever the teacher raises that is not foreseen; questions on
+    their way are given up then. In every other end they are waited for and kept. The teacher stays open.
+    What `sight` asks comes before the next case, within all limits but that of cases, and is not kept.
     """
-    run = _Run(teacher, config, iter(cases), keep, limits, watch, stop, wording, patience)
+    run = _Run(teacher, config, iter(cases), keep, limits, watch, stop, wording, patience, sight)
     workers = [asyncio.create_task(run.work()) for _ in range(teacher.takes)]
     try:
         await asyncio.gather(*workers)
@@ -186,6 +189,7 @@ class _Run:
     stop: threading.Event
     wording: Wording
     patience: Patience
+    sight: "SightTest | None"
 
     def __post_init__(self) -> None:
         self._budget = Budget(self.config, self.limits.money, self.limits.tokens)
@@ -199,8 +203,14 @@ class _Run:
 
     async def work(self) -> None:
         """Take case after case, until there are none or the run is over."""
-        while (asked := self._next()) is not None:
-            await self._opine(asked)
+        with suppress(_OverError):
+            while not self._is_over():
+                if self.sight is not None and (again := self.sight.next()) is not None:
+                    await self._look(self.sight, again)
+                elif (asked := self._next()) is not None:
+                    await self._opine(asked)
+                else:
+                    return
 
     def ended(self) -> Ended:
         """Say how the run ended; when all workers are done."""
@@ -210,9 +220,7 @@ class _Run:
         return Ended(why, said, self._asked, self._kept, self._failed)
 
     def _next(self) -> Asked | None:
-        if self._is_over() or self._taken == self.limits.cases:
-            return None
-        asked = next(self.cases, None)
+        asked = None if self._taken == self.limits.cases else next(self.cases, None)
         self._taken += asked is not None
         return asked
 
@@ -235,10 +243,9 @@ class _Run:
         if asked.picture is None and not self.config.text_only:
             self._failed["no picture"] += 1
             return
+        tally = _Tally()
         try:
-            opined = await self._opined(asked)
-        except _OverError:
-            return
+            opined = await self._opined(asked, tally)
         except TeacherError as error:
             self._end(Why.TEACHER, str(error))
         except (BusyError, CaseFailedError) as error:
@@ -248,12 +255,22 @@ class _Run:
             await asyncio.to_thread(self.keep, opined)
             self._kept += 1
             self.watch.note(opined)
+            if self.sight is not None:
+                self.sight.note(asked, opined)
+        finally:
+            self._asked += tally.tries > 0
 
-    async def _opined(self, asked: Asked) -> Opined:
+    async def _look(self, sight: "SightTest", asked: Asked) -> None:
+        """Ask about a case with noise for its picture; if that fails, it counts against nothing else."""
+        opined = None
+        with suppress(TeacherError, BusyError, CaseFailedError):
+            opined = await self._opined(asked, _Tally())
+        self.watch.see(sight.count(opined))
+
+    async def _opined(self, asked: Asked, tally: _Tally) -> Opined:
         """Ask about a case, once more where the answer cannot be read. Raises as `_reply` does."""
         shown = not self.config.text_only
         turns = [Turn("user", teacher_question(asked.case, self.wording, shown=shown))]
-        tally = _Tally()
         reply = await self._reply(asked, turns, tally)
         opinion, unread = self._read(reply)
         if unread is Unread.UNPARSED:
@@ -306,11 +323,9 @@ class _Run:
 
     async def _reply(self, asked: Asked, turns: Sequence[Turn], tally: _Tally) -> Reply:
         """Ask until there is a reply. Raises _OverError, TeacherError, CaseFailedError, last BusyError."""
-        most = self._budget.most(turns, shown=not self.config.text_only)
         tried = waited = 0
         while True:
-            await self._admitted(most)
-            self._asked += not tally.tries
+            most = await self._admitted(turns)
             tally.tries += 1
             busy = await self._tried(asked, turns, most, tally)
             if busy is None:
@@ -358,9 +373,10 @@ class _Run:
             self._end(Why.TEACHER, said)
         self._pace.hold(seconds)
 
-    async def _admitted(self, most: Spend) -> None:
-        """Wait until a question may go out, and count it against the budget."""
-        while (room := self._budget.reserve(most)) is not Room.FITS:
+    async def _admitted(self, turns: Sequence[Turn]) -> Spend:
+        """Wait until a question may go out, and count it against the budget at the most it may take."""
+        shown = not self.config.text_only
+        while (room := self._budget.reserve(most := self._budget.most(turns, shown=shown))) is not Room.FITS:
             if room is not Room.WAIT:
                 self._end(Why(room.value))
             await self._sleep_until(time.monotonic() + LOOK_S)
@@ -368,7 +384,7 @@ class _Run:
             while True:
                 await self._sleep_until(self._pace.slot())
                 if not self._pace.resting:
-                    return
+                    return most
         except _OverError:
             self._budget.settle(most, Spend())
             raise

@@ -9,12 +9,14 @@ import secrets
 import tempfile
 import time
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
+
+from sqlalchemy.orm import Session
 
 from db.cases import NewImage
 from db.checks import NewCheck, add_check, add_found
@@ -24,12 +26,15 @@ from ooc_app.auth import Asker, Person, now, require
 from ooc_app.checks.background import Background
 from ooc_app.checks.closer import closer, comes_unasked, expected_seconds, in_words
 from ooc_app.checks.question import CheckRefusedError, Question, admitted
+from ooc_app.checks.untouched import is_untouched
 from ooc_app.desk import Desk
-from ooc_app.intake.images import StoredImage, shown_copy, stored_path, thumbnail
+from ooc_app.intake.images import ImageRefusedError, StoredImage, shown_copy, stored_path, thumbnail
 from ooc_app.provenance.report import Provenance, as_json
 from ooc_app.serving import CheckAnswer, Serving
 
 SECONDS_TO_LOAD: Final = 120.0  # how long a check waits for a student that is still loading
+TRIES: Final = 3  # to keep a check whose picture others delete meanwhile
+DELETED: Final = "The picture was deleted while it was asked about: check it once more."
 LOOKING: Final = "Looking whether the answer depends on the picture"
 Plain = dict[str, Any]
 """What may be written as JSON."""
@@ -42,7 +47,8 @@ class Answered:
     `shown` is the picture's copy that may be shown, and is gone after a visitor's check; `picture` is where
     the page gets one. `reliance`, `word_grounds` and `part_grounds` are what `training` gives, in plain
     values; `doing` says what is under way once the rationale is whole. Where words and parts did not come
-    unasked, `closer_takes` says in words how long they would take. `token` is there once the check is kept.
+    unasked, `closer_takes` says in words how long they would take. `is_untouched` says that the student was
+    never distilled. `token` is there once the check is kept.
     """
 
     asked: Question
@@ -57,6 +63,7 @@ class Answered:
     picture: str = ""
     doing: str = ""
     closer_takes: str = ""
+    is_untouched: bool = False
     token: str | None = None
     is_done: bool = False
 
@@ -69,6 +76,7 @@ class Answered:
             "warning": self.answer.warning,
             "domain": self.answer.domain,
             "snapshot": self.answer.snapshot,
+            **({"untouched": True} if self.is_untouched else {}),
             "notes": list(self.image.notes),
             "provenance": provenance,
             "seconds": self.answer.seconds,
@@ -99,9 +107,9 @@ def check(
         inspecting = aside.submit(background.inspect, person, asked.claims, image, folder)
         wait_for_student(serving)
         answer = serving.check(shown, asked.caption, asked.date, asked.place)
-        given = Answered(asked, image, shown, answer)
+        given = Answered(asked, image, shown, answer, is_untouched=is_untouched(desk, answer))
         yield given
-        for text in serving.rationale(shown, asked.caption, asked.date, asked.place, answer.verdict):
+        for text in _written(serving, given):
             given = replace(given, rationale=text)
             if given.provenance is None and inspecting.done():
                 given = replace(given, provenance=inspecting.result())
@@ -119,6 +127,17 @@ def check(
                 yield given
             _add(desk, given, {"word_grounds": given.word_grounds, "part_grounds": given.part_grounds})
         yield replace(given, is_done=True)
+
+
+def _written(serving: Serving, given: Answered) -> Iterator[str]:
+    """Yield the rationale as it grows. Raises ImageRefusedError where the picture is deleted meanwhile."""
+    asked = given.asked
+    try:
+        yield from serving.rationale(
+            given.shown, asked.caption, asked.date, asked.place, given.answer.verdict
+        )
+    except FileNotFoundError as gone:
+        raise ImageRefusedError(DELETED) from gone
 
 
 def _looked_closer(serving: Serving, given: Answered) -> Iterator[Answered]:
@@ -155,11 +174,31 @@ def _add(desk: Desk, given: Answered, found: Plain) -> None:
 def keep(desk: Desk, person: Person, given: Answered) -> str:
     """Write a check into the desk and return the token it is known by."""
     new = new_check(given, person.annotator_id)
-    with write_session(desk.sessions) as session:
-        if not stored_path(given.image.sha256, desk.images_dir).exists():
-            admitted(given.asked, desk.images_dir)  # deleted meanwhile with another check of this picture
-        add_check(session, new, now())
+
+    def admit_again() -> None:
+        shown_copy(admitted(given.asked, desk.images_dir).sha256, desk.images_dir)
+
+    with_picture(desk, given.image.sha256, admit_again, lambda session: add_check(session, new, now()))
     return new.token
+
+
+def with_picture(
+    desk: Desk, sha256: str, admit_again: Callable[[], object], write: Callable[[Session], object]
+) -> None:
+    """Write what shows a picture, in a transaction in which its file is there.
+
+    A picture that was deleted meanwhile, with another check of it, is admitted again between two
+    transactions, so that nobody who writes waits for a download. Raises as `admit_again` does, and
+    ImageRefusedError where the picture is gone each time.
+    """
+    for number in range(TRIES):
+        if number:
+            admit_again()
+        with write_session(desk.sessions) as session:
+            if stored_path(sha256, desk.images_dir).exists():
+                write(session)
+                return
+    raise ImageRefusedError(DELETED)
 
 
 def new_check(given: Answered, owner_id: int) -> NewCheck:

@@ -6,12 +6,11 @@ twice. A row that cannot be answered says why and ends nothing; a student that d
 disk that is full, ends the batch until somebody resumes it.
 """
 
-import fcntl
 import logging
 import threading
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Final
@@ -22,17 +21,19 @@ from db.batches import finish, waiting
 from db.checks import NewCheck
 from db.engine import write_session
 from ooc_app.auth import now
-from ooc_app.checks.answering import Answered, new_check, wait_for_student
+from ooc_app.checks.answering import TRIES, Answered, new_check, wait_for_student, with_picture
 from ooc_app.checks.frozen import batches_dir
 from ooc_app.checks.question import Question
 from ooc_app.checks.rows import Files, Row
+from ooc_app.checks.untouched import is_untouched
 from ooc_app.desk import Desk
 from ooc_app.desk_work import BusyError, StoppedError
 from ooc_app.intake.fetching import admit_url
-from ooc_app.intake.images import BYTES_MAX, ImageRefusedError, StoredImage, admit, shown_copy, stored_path
+from ooc_app.intake.images import BYTES_MAX, ImageRefusedError, StoredImage, admit, shown_copy
 from ooc_app.intake.pictures import BadImageError, MissingImageError
 from ooc_app.model_thread import AT_ONCE
 from ooc_app.serving import Serving, ServingError
+from ooc_app.turns import held
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +71,8 @@ def go_on(desk: Desk, serving: Serving, asked: Asked) -> Generator[Done, None, N
     Raises BusyError while another batch of the desk goes on, StoppedError where `stop` was set, and
     what ended the batch; what was yielded is kept. Closing it stops it.
     """
-    with _only_one(desk):
+    busy = BusyError("Another batch of this desk goes on: wait until it is done.")
+    with held(batches_dir(desk) / "lock", busy):
         wait_for_student(serving)
         with desk.sessions() as session:
             numbers = waiting(session, asked.batch_id)
@@ -94,38 +96,44 @@ def go_on(desk: Desk, serving: Serving, asked: Asked) -> Generator[Done, None, N
                 raise
 
 
-@contextmanager
-def _only_one(desk: Desk) -> Iterator[None]:
-    """Hold the desk's turn for batches, which a process lets go of however it ends. Raises BusyError."""
-    with (batches_dir(desk) / "lock").open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise BusyError("Another batch of this desk goes on: wait until it is done.") from None
-        yield
-
-
 def _row_done(desk: Desk, serving: Serving, asked: Asked, number: int) -> tuple[int, NewCheck | str]:
     """Answer one row and keep what came of it."""
-    outcome = _outcome(desk, serving, asked, asked.rows[number])
+    row = asked.rows[number]
+    outcome = _outcome(desk, serving, asked, row)
+    if isinstance(outcome, NewCheck):
+        try:
+            with_picture(
+                desk,
+                outcome.image.sha256,
+                lambda: _admitted(desk, asked, row),
+                lambda session: finish(session, asked.batch_id, number, outcome, now()),
+            )
+            return number, outcome
+        except REFUSALS as refused:
+            outcome = _sentence(refused)
     with write_session(desk.sessions) as session:
-        if isinstance(outcome, NewCheck) and not stored_path(outcome.image.sha256, desk.images_dir).exists():
-            _admitted(desk, asked, asked.rows[number])  # deleted meanwhile with a check of the same picture
         finish(session, asked.batch_id, number, outcome, now())
     return number, outcome
 
 
 def _outcome(desk: Desk, serving: Serving, asked: Asked, row: Row) -> NewCheck | str:
     try:
+        for _ in range(TRIES - 1):
+            with suppress(FileNotFoundError):  # the picture was deleted with another check of it
+                return _answered(desk, serving, asked, row)
         return _answered(desk, serving, asked, row)
     except REFUSALS as refused:
-        said = str(refused)
-        return f"{said[:1].upper()}{said[1:]}{'' if said.endswith('.') else '.'}"
+        return _sentence(refused)
     except ENDS:
         raise
     except Exception as error:
         logger.exception("Row %d of batch %d failed", row.number, asked.batch_id)
         return f"The desk failed at this row ({type(error).__name__}); its log says more."
+
+
+def _sentence(refused: Exception) -> str:
+    said = str(refused)
+    return f"{said[:1].upper()}{said[1:]}{'' if said.endswith('.') else '.'}"
 
 
 def _answered(desk: Desk, serving: Serving, asked: Asked, row: Row) -> NewCheck:
@@ -140,7 +148,8 @@ def _answered(desk: Desk, serving: Serving, asked: Asked, row: Row) -> NewCheck:
             rationale = written
     url = row.url or (row.image if row.is_on_web else None)
     question = Question(None, row.caption, row.date, row.place, url)
-    return new_check(Answered(question, image, shown, answer, rationale), asked.annotator_id)
+    given = Answered(question, image, shown, answer, rationale, is_untouched=is_untouched(desk, answer))
+    return new_check(given, asked.annotator_id)
 
 
 def _admitted(desk: Desk, asked: Asked, row: Row) -> StoredImage:

@@ -12,6 +12,7 @@ from db.batches import PAGE, Counts, Only, Order, RowShown
 from db.models import Batch
 from ooc_app import render
 from ooc_app.checks.results import report_link
+from ooc_app.checks.untouched import UNTOUCHED
 
 HEADS: Final[tuple[tuple[Order | None, str], ...]] = (
     ("number", "no."),
@@ -159,7 +160,8 @@ def _row(row: RowShown) -> str:
             f'<tr class="{kind}"><td class="number">{row.number}</td><td></td>{caption}'
             f'<td colspan="3">{"refused: " if row.refused else ""}{escape(why)}</td></tr>'
         )
-    guess = f'<small title="{escape(check.found["warning"])}">a guess</small>' if _is_guess(row) else ""
+    why = str(check.found.get("warning") or (UNTOUCHED if check.found.get("untouched") else ""))
+    guess = f'<small title="{escape(why)}">a guess</small>' if why else ""
     return (
         f'<tr><td class="number">{row.number}</td><td><img src="/desk/thumbs/{escape(check.image_sha256)}" '
         f'alt="picture {row.number}" loading="lazy" width="72" height="54"></td>{caption}'
@@ -167,11 +169,6 @@ def _row(row: RowShown) -> str:
         f'<td><a href="{escape(report_link(check.token))}" aria-label="report of picture {row.number}">'
         "report</a></td></tr>"
     )
-
-
-def _is_guess(row: RowShown) -> bool:
-    """Whether the student was asked about a picture of no world it knows."""
-    return row.check is not None and bool(row.check.found.get("warning"))
 
 
 def _pager(rows: int, page: int) -> str:

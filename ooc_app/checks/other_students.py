@@ -12,8 +12,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from db.vocabulary import Stage, Verdict
+from db.vocabulary import Stage
 from ooc_app.checks.question import Question
+from ooc_app.checks.said import AnswererError, Said
 from ooc_app.desk import Desk
 from ooc_app.promotion import served_before
 from ooc_app.serving import Serving
@@ -30,25 +31,6 @@ if TYPE_CHECKING:
     from training.student import Student
 
 STAGE_WORDS: Final = {Stage.SFT: "after stage 1", Stage.DPO: "after stage 2"}
-
-
-class AnswererError(Exception):
-    """Raised by who cannot answer; the message is one sentence for whoever asked."""
-
-
-@dataclass(frozen=True)
-class Said:
-    """An answer as far as it has come; `seconds` are those to the verdict, loading left out.
-
-    `note` is what to know of the probability.
-    """
-
-    verdict: Verdict
-    probability: float
-    cannot_tell: bool = False
-    rationale: str = ""
-    seconds: float | None = None
-    note: str = ""
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,12 @@ from typing import Final
 from db.vocabulary import Answer
 from ooc_app import render
 from ooc_app.case_list import thumbnail_url
+from ooc_app.checks.answer_panel import rationale_part
 from ooc_app.checks.grounds_panel import caption_part, picture_part, reliance_part
 from ooc_app.checks.report_data import WAITS, Report, Standing
 from ooc_app.checks.report_deeds import DAYS, NEVER
 from ooc_app.checks.times import absolute_time, day
+from ooc_app.checks.untouched import UNTOUCHED
 from ooc_app.provenance.links import is_web_address
 from ooc_app.provenance.panel import provenance_panel
 from ooc_app.sign_in import page_colours
@@ -99,14 +101,15 @@ def _answer(report: Report) -> str:
     said = Answer.UNSURE if report.cannot_tell else report.verdict
     of = f" of {escape(render.verdict_words(report.verdict))}" if report.cannot_tell else ""
     warning = str(report.found.get("warning") or "")
+    untouched = render.notice(UNTOUCHED, "warning") if report.found.get("untouched") else ""
     notes = "".join(render.notice(str(note)) for note in report.found.get("notes") or ())
     return (
-        f'<div class="answer">{notes}{render.notice(warning, "warning") if warning else ""}'
+        f'<div class="answer">{notes}{render.notice(warning, "warning") if warning else ""}{untouched}'
         f'<div class="answer-head">{render.verdict_chip(said, large=True)}'
         f'<span class="answer-sure">probability{of} <b>{report.probability:.2f}</b></span></div>'
         f"{render.probability_bar(said, report.probability)}"
         f"{render.paragraph(str(report.found.get('words') or ''), 'answer-words')}"
-        f'<blockquote class="answer-rationale" dir="auto">{escape(report.rationale)}</blockquote>'
+        f"{rationale_part(report.rationale)}"
         '<p class="answer-student">A model wrote this. It is a hint where to look, not proof.</p></div>'
     )
 

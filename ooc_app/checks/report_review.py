@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from db.vocabulary import HumanAnswer, Verdict
 from ooc_app.checks.report_data import Report
+from ooc_app.checks.untouched import UNTOUCHED
 from ooc_app.export.claimreview import PUBLISHER, Reviewed, organization, review
 from ooc_app.provenance.links import is_web_address
 from training.prompts import VERDICT_TEXT
@@ -61,7 +62,8 @@ def _rating(report: Report) -> tuple[Verdict | None, str | None, str]:
         if standing.human != HumanAnswer.NONE:
             return None, None, f"People at {PUBLISHER} looked at it and reached no verdict. {model}"
     warning = report.found.get("warning")
-    said = " ".join(part for part in (model, report.rationale, warning, HINT) if part)
+    untouched = UNTOUCHED if report.found.get("untouched") else None
+    said = " ".join(part for part in (model, report.rationale, warning, untouched, HINT) if part)
     if report.cannot_tell:
         near = f"A model, the student {report.student}, cannot tell. {answered} is too near a coin toss."
         return None, None, f"{near} {HINT}"

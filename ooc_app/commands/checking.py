@@ -24,9 +24,9 @@ from ooc_app.checks.many import Asked, Done, go_on
 from ooc_app.checks.question import CheckRefusedError, admitted, question
 from ooc_app.checks.results import FORMATS, report_link, write_results
 from ooc_app.checks.rows import TABLES, digest, opened, rows_of
+from ooc_app.checks.untouched import NO_RATIONALE, UNTOUCHED, is_untouched
 from ooc_app.commands.terminal import Add, UsageError, bar_of
 from ooc_app.desk import Desk
-from ooc_app.desk_work import BusyError
 from ooc_app.intake.images import shown_copy
 from ooc_app.provenance.links import is_web_address
 from ooc_app.render import counted
@@ -66,6 +66,10 @@ def check_command(desk: Desk, given: argparse.Namespace) -> int:
 
 def check_one(desk: Desk, given: argparse.Namespace) -> int:
     """Answer for one picture; nothing of it is kept."""
+    if given.to or given.captions or given.verdicts_only:
+        raise UsageError(
+            "--to, --captions and --verdicts-only are for many pictures: give a folder or table."
+        )
     is_web = is_web_address(given.image)
     image = ("", given.image) if is_web else (given.image, "")
     try:
@@ -77,14 +81,18 @@ def check_one(desk: Desk, given: argparse.Namespace) -> int:
         picture = shown_copy(stored.sha256, Path(folder))
         answer = serving.check(picture, asked.caption, asked.date, asked.place)
         pieces = serving.rationale(picture, asked.caption, asked.date, asked.place, answer.verdict)
+        untouched = is_untouched(desk, answer)
         if given.json:
             rationale = "".join(list(pieces)[-1:])
-            print(json.dumps({**asdict(answer), "rationale": rationale, "notes": stored.notes}))
+            more = {"rationale": rationale, "notes": stored.notes, "untouched": untouched}
+            print(json.dumps({**asdict(answer), **more}))
             return 0
         for note in stored.notes:
             print(f"Note: {note}")
         if answer.warning:
             print(f"Warning: {answer.warning}")
+        if untouched:
+            print(f"Warning: {UNTOUCHED}")
         verdict = VERDICT_TEXT[answer.verdict]
         print(f"{verdict}, probability {answer.probability:.2f}. {answer.words}")
         _print_growing(pieces)
@@ -95,8 +103,8 @@ def check_many(desk: Desk, given: argparse.Namespace, path: Path) -> int:
     """Answer for many pictures, as a batch of the local person; what is done is done once."""
     if given.to is not None and given.to.suffix.lower() not in FORMATS:
         raise UsageError(f"{given.to} is neither .csv nor .jsonl: give the results a file of that kind.")
-    if given.caption is not None:
-        raise UsageError("--caption is for one picture: give a table with --captions.")
+    if (given.caption, given.date, given.place) != (None, None, None):
+        raise UsageError("--caption, --date and --place are for one picture: give a table with --captions.")
     owner = local_person(desk).annotator_id
     with closing(opened(path)) as files:
         rows = rows_of(files, given.captions)
@@ -116,8 +124,6 @@ def check_many(desk: Desk, given: argparse.Namespace, path: Path) -> int:
             left = counted(_counts(desk, batch).waiting, "row")
             print(f"Stopped; the same command goes on with the {left} left.", file=sys.stderr)
             return 1
-        except (BusyError, CheckRefusedError) as refused:
-            raise UsageError(str(refused)) from refused
     forget(desk, batch.token)  # the page may have begun it
     if given.to is not None:
         write_results(desk, batch, given.to)
@@ -176,4 +182,4 @@ def _print_growing(texts: Any) -> None:
     for text in texts:
         print(text[shown:], end="", flush=True)
         shown = len(text)
-    print()
+    print("" if shown else NO_RATIONALE)

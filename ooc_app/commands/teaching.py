@@ -12,15 +12,17 @@ from dataclasses import replace
 from typing import Any
 
 from db.stats import stats
-from db.teaching import TeachingError, speaks_of, teacher_named
 from db.vocabulary import Answer, Split
 from ooc_app import teaching
 from ooc_app.auth import local_person
 from ooc_app.commands.terminal import Add, UsageError, bar_of
 from ooc_app.desk import Desk
 from ooc_app.render import count, counted, duration, percent
+from ooc_app.retiring import count_to_change, reinstate, retire
+from ooc_app.teach_board import Deed
 from ooc_app.teach_rehearsal import Rehearsal, Rehearsed, rehearse
-from ooc_app.teacher_settings import at_hand, connection, presets, teacher_config, teacher_configs
+from ooc_app.teacher_connection import connection
+from ooc_app.teacher_settings import at_hand, presets, teacher_config, teacher_configs
 from ooc_app.teaching import Asking, Taught
 from training.teacher_watch import TeacherWatch
 from training.teachers import TeacherConfig
@@ -51,6 +53,7 @@ def add_commands(add: Add) -> None:
     limits.add_argument("--budget", type=float, metavar="USD", help="money, by the prices in settings.toml")
     limits.add_argument("--tokens", type=int, metavar="N", help="tokens, of questions and answers")
     limits.add_argument("--minutes", type=float, metavar="N")
+    asking.add_argument("--annotator", type=int, help=argparse.SUPPRESS)  # the page says whose deed it is
     asking.add_argument("--go-on", action="store_true", help="do not end where the answers look wrong")
 
 
@@ -66,7 +69,10 @@ def teach_command(desk: Desk, given: argparse.Namespace) -> int:
     if given.test:
         return show_connection(at_hand(desk, asking.config), given)
     if given.dry_run:
-        return show_rehearsal(rehearse(desk, asking, os.environ), given)
+        stop = threading.Event()
+        with _stoppable(stop):
+            shown = rehearse(desk, asking, os.environ, stop=stop)
+        return show_rehearsal(shown, given)
     if given.flipped:
         return flip(desk, asking, given)
     return run(desk, asking, given)
@@ -82,9 +88,7 @@ def run(desk: Desk, asking: Asking, given: argparse.Namespace) -> int:
     with bar_of(given.teacher, given) as bar, _stoppable(stop):
         bar.total = total
         watch = ShownWatch(total, bar, given)
-        taught = teaching.teach_desk(
-            desk, asking, os.environ, local_person(desk).annotator_id, watch=watch, stop=stop
-        )
+        taught = teaching.teach_desk(desk, asking, os.environ, _who(desk, given), watch=watch, stop=stop)
     return _tell_end(given, taught, watch)
 
 
@@ -96,19 +100,10 @@ def flip(desk: Desk, asking: Asking, given: argparse.Namespace) -> int:
         bar.total = wanted
         watch = ShownWatch(wanted, bar, given)
         flipped = teaching.flip(
-            desk, asking, os.environ, local_person(desk).annotator_id, count=wanted, watch=watch, stop=stop
+            desk, asking, os.environ, _who(desk, given), count=wanted, watch=watch, stop=stop
         )
-    figures = {
-        "compared": flipped.compared,
-        "changed": flipped.changed,
-        "cost": flipped.cost,
-        "verdicts": [
-            {"usual": usual, "turned": turned, "cases": cases}
-            for (usual, turned), cases in sorted(flipped.verdicts.items())
-        ],
-    }
     if given.json:
-        _tell(given, "flipped", figures)
+        _tell(given, "flipped", flipped.figures())
     else:
         share = percent(flipped.changed / flipped.compared) if flipped.compared else "none to compare"
         compared = counted(flipped.compared, "verdict")
@@ -118,18 +113,11 @@ def flip(desk: Desk, asking: Asking, given: argparse.Namespace) -> int:
 
 def change(desk: Desk, given: argparse.Namespace) -> int:
     """Retire a teacher, or reinstate it."""
-    with desk.sessions() as session:
-        teacher = teacher_named(session, given.teacher)
-        if teacher is None:
-            raise TeachingError(f"There is no teacher {given.teacher!r} on this desk.")
-        total = speaks_of(session, teacher.id) if given.retire else stats(session)["cases"]
-    who = local_person(desk).annotator_id
-    deed = teaching.retire if given.retire else teaching.reinstate
+    deed = Deed.RETIRE if given.retire else Deed.REINSTATE
     with bar_of(given.teacher, given) as bar:
-        bar.total = total
-        deed(desk, given.teacher, who, lambda done: _advance(bar, done))
-    with desk.sessions() as session:
-        opinions = speaks_of(session, teacher.id)
+        bar.total = count_to_change(desk, given.teacher, deed)
+        change_ = retire if given.retire else reinstate
+        opinions = change_(desk, given.teacher, _who(desk, given), lambda done: _advance(bar, done))
     if given.json:
         _tell(
             given,
@@ -244,6 +232,11 @@ def _asking(desk: Desk, given: argparse.Namespace) -> Asking:
     return Asking(config, Limits(given.limit, given.budget, given.tokens, seconds), splits)
 
 
+def _who(desk: Desk, given: argparse.Namespace) -> int | None:
+    """Whose deed it is: the page says who asked it for this."""
+    return given.annotator if given.annotator is not None else local_person(desk).annotator_id
+
+
 @contextmanager
 def _stoppable(stop: threading.Event) -> Iterator[None]:
     """Let Ctrl-C end the run once what is on its way is back; pressed twice, at once."""
@@ -267,13 +260,13 @@ def _stoppable(stop: threading.Event) -> Iterator[None]:
 def _tell_end(given: argparse.Namespace, taught: Taught, watch: TeacherWatch) -> int:
     figures, ended = watch.figures(), taught.ended
     if given.json:
-        told = {"why": ended.why, "said": ended.said, "asked": ended.asked, "failed": dict(ended.failed)}
-        left = {"passed_over": dict(taught.passed_over), "left": taught.left.cases}
-        _tell(given, "done", {**told, **left, **figures})
+        _tell(given, "done", {"why": ended.why, "said": ended.said, **taught.figures(), **figures})
         return _status(ended)
     said = ", ".join(f"{count(n)} {name.replace('_', ' ')}" for name, n in figures["verdicts"].items())
     print(f"{counted(figures['kept'], 'opinion')}: {said}; {figures['cost']:.2f} USD.")
     _show_failures(ended)
+    if taught.sight is not None and taught.sight.said != ended.said:
+        print(taught.sight.said)
     for reason, cases in taught.passed_over.items():
         print(f"passed over: {counted(cases, 'case')}, {reason}")
     if taught.left.without_picture:
@@ -294,7 +287,7 @@ def _show_failures(ended: Ended) -> None:
 
 
 def _show_case(one: Rehearsed) -> None:
-    print(_printable(f"=== {one.case_id}\n{one.sent}\n--- came back"))
+    print(_printable(f"=== {one.case.id}\n{one.sent}\n--- came back"))
     said = one.opined
     if said is None:
         print("nothing\n")

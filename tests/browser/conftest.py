@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from ooc_app.desk import Desk, open_desk
 from tests.browser.running_app import RunningApp, add_conflicts
@@ -69,6 +69,15 @@ def own_app(own_desk: Desk) -> Iterator[RunningApp]:
 def own_page(browser: Browser, own_app: RunningApp) -> Iterator[Page]:
     """Give the page of that app."""
     yield from opened_page(browser, own_app)
+
+
+@pytest.fixture
+def window(browser: Browser) -> Iterator[BrowserContext]:
+    """Give a browser window without memory, of page.md's size."""
+    context = browser.new_context(viewport={"width": 1280, "height": 800})
+    context.set_default_timeout(20_000)
+    yield context
+    context.close()
 
 
 def opened_page(browser: Browser, app: RunningApp) -> Iterator[Page]:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
+from playwright.sync_api import BrowserContext, Page, Route, expect
 
 from ooc_app.desk import Desk, open_desk
 from tests.browser.at_page import (
@@ -47,15 +47,6 @@ def app(started: RunningApp) -> RunningApp:
     if started.process is None:
         started.start()
     return started
-
-
-@pytest.fixture
-def window(browser: Browser) -> Iterator[BrowserContext]:
-    """Give a browser without memory."""
-    context = browser.new_context(viewport={"width": 1280, "height": 800})
-    context.set_default_timeout(20_000)
-    yield context
-    context.close()
 
 
 def opened(window: BrowserContext, app: RunningApp) -> Page:

@@ -12,8 +12,11 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from db.models import Check
 from ooc_app.desk import Desk, open_desk
+from ooc_app.teacher_settings import add_teacher
 from tests.browser.running_app import RunningApp
+from tests.ooc_app.teacher_server import MODEL, serving
 from training import drawing, world
+from training.teachers import TeacherConfig
 
 CAPTION = "A market by the castle in Norvik."
 SENT = "A flood by the bridge in Halden."
@@ -54,14 +57,6 @@ def drawn(tmp_path: Path) -> Path:
     path = tmp_path / "drawn.jpg"
     drawing.draw(world.sample_scene(random.Random(4)), 4).save(path, "JPEG", quality=90)
     return path
-
-
-@pytest.fixture
-def window(browser: Browser) -> Iterator[BrowserContext]:
-    context = browser.new_context(viewport={"width": 1280, "height": 800})
-    context.set_default_timeout(20_000)
-    yield context
-    context.close()
 
 
 @pytest.fixture
@@ -147,6 +142,52 @@ def test_what_an_answer_rests_on_stands_under_it_and_others_are_asked_the_same(
     expect(compared.locator("li")).to_have_count(3, timeout=SECONDS)
     expect(compared).to_contain_text("untouched")
     assert [one["id"] for one in Axe().run(page).response["violations"]] == []
+
+
+def test_a_live_teacher_is_asked_where_somebody_chooses_it_and_answers_beside_the_students(
+    window: BrowserContext, phone: BrowserContext, check_app: RunningApp, check_desk: Desk, drawn: Path
+) -> None:
+    with serving() as teacher:
+        teacher.looks = False
+        add_teacher(check_desk, TeacherConfig("rule", "endpoint", MODEL, base_url=teacher.base_url))
+        page = at_check(window, check_app)
+        expect(page.locator("#check-teachers")).to_be_hidden()
+        upload(page, drawn)
+        ask(page, "Case 1 of the castle in Norvik.")
+        expect_answer(page)
+        choice = page.get_by_label(f"rule ({MODEL}): stays on this machine")
+        expect(choice).not_to_be_checked()
+        choice.focus()
+        page.keyboard.press("Space")
+        expect(choice).to_be_checked()
+        page.locator("#check-compare").click()
+        compared = page.locator("#check-more .compared[aria-busy=false]")
+        expect(compared.locator("li")).to_have_count(4, timeout=SECONDS)
+        expect(compared).to_contain_text("says it is 75 % sure, uncalibrated · does not fit: place")
+        expect(compared).to_contain_text("By the rule of number 1.")
+        assert [one["id"] for one in Axe().run(page).response["violations"]] == []
+        ask(page, "Another caption.")
+        expect(choice).not_to_be_checked()
+        mine = page.locator("#check-own li").first
+        expect(mine).to_contain_text("Another caption.", timeout=SECONDS)
+        assert len(teacher.texts) == 1
+
+        teacher.free.clear()
+        choice.check()
+        page.locator("#check-compare").click()
+        expect(page.locator("#check-more")).to_contain_text("asked for ", timeout=SECONDS)
+        ask(page, "A third caption, while a teacher is waited for.")
+        expect(mine).to_contain_text("A third caption", timeout=SECONDS)
+        expect(page.locator("#check-more .compared")).to_have_count(0)
+        teacher.free.set()
+
+        small = at_check(phone, check_app)
+        upload(small, drawn)
+        ask(small)
+        expect_answer(small)
+        expect(small.get_by_label(f"rule ({MODEL})")).to_be_visible()
+        assert small.evaluate("document.documentElement.scrollWidth") <= 390
+        assert [one["id"] for one in Axe().run(small).response["violations"]] == []
 
 
 def test_a_check_that_is_sent_is_ruled_on_next_and_its_report_and_list_say_how(

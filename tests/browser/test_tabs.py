@@ -42,6 +42,7 @@ def test_a_picture_is_shown_with_what_it_carries_and_without_barriers(page: Page
     expect(said).to_contain_text("absence proves nothing")
     expect(said.get_by_role("link", name="Google Lens")).to_have_attribute("rel", "noopener noreferrer")
     expect(page.locator(".answer[aria-busy=false]")).to_be_visible(timeout=60_000)
+    expect(page.locator("#check-panel .notice").last).to_contain_text("This student is untouched")
     assert [one["id"] for one in Axe().run(page).response["violations"]] == []
 
 

@@ -203,7 +203,7 @@ def test_a_verdict_nobody_gave_has_a_reason_instead_of_a_share() -> None:
     assert in_context.precision == Figure(
         None, "This teacher has found no case with a human verdict in context."
     )
-    nothing_out = Figure(None, "People have found no case with this teacher's opinion out of context.")
+    nothing_out = Figure(None, "No case with this teacher's opinion has the human verdict out of context.")
     assert (out_of_context.right, out_of_context.unsure) == (nothing_out, nothing_out)
 
 

@@ -25,11 +25,12 @@ from db.batches import (
     waiting,
 )
 from db.cases import NewCase, NewImage, add_cases
-from db.checks import NewCheck, delete_check, own_checks
+from db.checks import TOGETHER, NewCheck, delete_check, own_checks
 from db.engine import write_session
 from db.models import Batch, BatchRow, Check, Event, Image
 from db.rulings import ensure_annotator
 from db.vocabulary import Answer, Role, Verdict
+from tests.db.test_queue import _plans
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 Sessions = sessionmaker[Session]
@@ -99,7 +100,7 @@ def test_only_its_owner_or_an_editor_deletes_a_batch(sessions: Sessions, begun: 
         tom = ensure_annotator(session, "tom", Role.ANNOTATOR)
         with pytest.raises(NotOwnBatchError):
             delete_batch(session, "hers", tom, Role.ADJUDICATOR, NOW)
-        assert delete_batch(session, "hers", tom, Role.EDITOR, NOW) == []
+        assert delete_batch(session, "hers", tom, Role.EDITOR, NOW) == ()
         with pytest.raises(UnknownBatchError, match="was deleted"):
             batch_of(session, "hers")
 
@@ -123,11 +124,35 @@ def test_a_deleted_batch_takes_its_checks_and_the_pictures_that_nothing_else_has
     shared = answer(2, maria).image
     with write_session(sessions) as session:
         add_cases(session, "test", [NewCase("a", "A flood.", shared)])
-        assert delete_batch(session, "hers", maria, Role.ANNOTATOR, NOW) == ["1" * 64]
+        assert delete_batch(session, "hers", maria, Role.ANNOTATOR, NOW) == ("1" * 64,)
     assert [count_of(sessions, table) for table in (Batch, BatchRow, Check, Image)] == [0, 0, 0, 1]
     with sessions() as session:
         event = session.scalars(sa.select(Event).where(Event.action == "delete_batch")).one()
         assert event.detail == {"name": "week.zip", "checks": 2}
+
+
+def test_a_batch_of_more_rows_than_one_statement_takes_goes_whole_and_by_index(
+    sessions: Sessions, maria: int, kind: str
+) -> None:
+    count = TOGETHER + 3
+    batch_id = made(sessions, maria, [NewRow(number, "a.jpg", "One.") for number in range(1, count + 1)])
+    pictures = [f"{number:064x}" for number in range(count)]
+    with write_session(sessions) as session:
+        for number, sha256 in enumerate(pictures, start=1):
+            new = answer(number, maria, image=NewImage(sha256, "PNG", 64, 48, 100))
+            finish(session, batch_id, number, new, NOW)
+    shared = [NewCase("a", "A flood.", NewImage(pictures[-1], "PNG", 64, 48, 100))]
+    with write_session(sessions) as session:
+        add_cases(session, "test", shared)
+    with write_session(sessions) as session, _plans(session) as plans:
+        unused = delete_batch(session, "hers", maria, Role.ANNOTATOR, NOW)
+    assert unused == tuple(pictures[:-1])
+    assert [count_of(sessions, table) for table in (Batch, BatchRow, Check, Image)] == [0, 0, 0, 1]
+    if kind == "postgresql":
+        assert not [step for step in plans if "Seq Scan" in step]
+    else:
+        assert not [step for step in plans if step.startswith("SCAN") and "CONSTANT ROW" not in step]
+    assert len([step for step in plans if "image_sha256" in step]) >= 4
 
 
 def test_a_batch_is_counted_by_what_came_of_its_rows(sessions: Sessions, begun: int, maria: int) -> None:

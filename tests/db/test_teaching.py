@@ -10,10 +10,11 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from db.cases import NewCase, NewOpinion, add_cases, add_opinions
 from db.derived import check
-from db.engine import _alembic_config, migrate, open_engine, write_connection, write_session
+from db.engine import _alembic_config, make_sessions, migrate, open_engine, write_connection, write_session
 from db.kinds import all_kinds
-from db.models import Event, Opinion, Queued, Teacher, TeacherAnswer, TeachRun
+from db.models import Annotator, Event, Opinion, Queued, Teacher, TeacherAnswer, TeachRun
 from db.stats import stats
+from db.teach_runs import end_run, last_found, runs_of
 from db.teaching import (
     CUT_OFF,
     NewAnswer,
@@ -23,7 +24,6 @@ from db.teaching import (
     begin_run,
     bring_back,
     count_missing,
-    end_run,
     keep_opinion,
     missing,
     reinstate,
@@ -32,7 +32,7 @@ from db.teaching import (
     withdraw,
 )
 from db.views import case_view
-from db.vocabulary import Answer, Element, Split, TeacherKind
+from db.vocabulary import Answer, Element, Role, Split, TeacherKind
 from tests.conftest import AddCase
 from tests.db.test_queue import _plans
 
@@ -146,6 +146,27 @@ def test_the_migration_lets_teachers_be_asked_and_leaves_those_there_and_their_o
     for wrong in ("UPDATE teachers SET kind = 'oracle'", "DELETE FROM teachers WHERE id = 1"):
         with pytest.raises(sa.exc.IntegrityError), former.begin() as connection:
             connection.exec_driver_sql(wrong)
+
+
+def test_the_migration_leaves_runs_as_they_were_with_nothing_found(new_url: sa.URL) -> None:
+    engine = open_engine(new_url)
+    config = _alembic_config()
+    with write_connection(engine) as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0005")
+        connection.exec_driver_sql("INSERT INTO teachers (id, name, kind) VALUES (1, 'A', 'endpoint')")
+        connection.exec_driver_sql(
+            "INSERT INTO teach_runs (id, teacher_id, prompt_version, model, started_at, asked, kept,"
+            " tokens_in, tokens_out, cost)"
+            " VALUES (1, 1, 'teach-1', 'm', '2026-03-01 12:00:00+00:00', 0, 3, 3000, 150, 0.25)"
+        )
+    migrate(engine)
+    with make_sessions(engine)() as session:
+        [view] = runs_of(session, 1, 5)
+        assert (view.kept, view.tokens, view.cost, view.found) == (3, 3150, 0.25, {})
+        assert last_found(session, 1, "m", "teach-1") == {}
+        assert session.scalars(sa.select(TeachRun.id).where(TeachRun.found.is_(None))).all() == [1]
+    engine.dispose()
 
 
 def test_a_retired_teacher_and_the_demos_script_are_not_asked(sessions: sessionmaker[Session]) -> None:
@@ -281,6 +302,72 @@ def test_a_run_that_was_cut_off_gets_an_end_with_the_next(sessions: sessionmaker
         why = {one.id: (one.why, one.asked) for one in session.scalars(sa.select(TeachRun))}
         assert why == {first.id: (CUT_OFF, 0), other.id: (None, 0), second.id: ("all", 7)}
         assert session.scalars(sa.select(Event.action)).all() == ["teach"] * 3
+
+
+def test_what_an_end_adds_comes_on_top_of_the_opinions_that_were_kept(
+    sessions: sessionmaker[Session], add_case: AddCase, run: TeachRun
+) -> None:
+    _keep(sessions, run, add_case("one"))
+    with write_session(sessions) as session:
+        end_run(session, run.id, "all", 1, NOW, {"sight": {}}, tokens_in=2**40, tokens_out=5, cost=0.5)
+    with sessions() as session:
+        now = session.get_one(TeachRun, run.id)
+        assert (now.tokens_in, now.tokens_out, now.found) == (2**40 + 1000, 55, {"sight": {}})
+        assert now.cost == pytest.approx(0.502)
+
+
+def _found(sessions: sessionmaker[Session], found: dict[str, Any] | None, **how: Any) -> int:
+    run = _begun(sessions, **how)
+    with write_session(sessions) as session:
+        end_run(session, run.id, "all", 7, NOW, found)
+    return run.teacher_id
+
+
+def test_what_was_measured_last_is_of_this_teacher_model_and_wording(sessions: sessionmaker[Session]) -> None:
+    teacher_id = _found(sessions, {"sight": {"said": "old"}})
+    _found(sessions, {"sight": {"said": "new"}})
+    _found(sessions, {"sight": {"said": "of another wording"}}, prompt_version="teach-0")
+    _found(sessions, {"flip": {"changed": 3}}, prompt_version="teach-1/flipped")
+    _found(sessions, {"sight": {"said": "other"}, "flip": {}}, model="n")
+    _found(sessions, {"sight": {"said": "somebody else's"}}, name="another")
+    _found(sessions, None)
+    _found(sessions, {})
+    _found(sessions, {"of a later version": {}})
+    with sessions() as session:
+        assert last_found(session, teacher_id, "m", "teach-1") == {
+            "sight": {"said": "new"},
+            "flip": {"changed": 3},
+        }
+        assert last_found(session, teacher_id, "m", "teach-2") == {"flip": {"changed": 3}}
+        assert last_found(session, teacher_id, "nobody's", "teach-1") == {}
+        nothing = sa.select(sa.func.count()).where(TeachRun.found.is_(None))
+        assert session.scalar(nothing) == 2
+
+
+def test_runs_are_told_newest_first_with_who_began_them(
+    sessions: sessionmaker[Session], add_case: AddCase
+) -> None:
+    with write_session(sessions) as session:
+        ada = Annotator(name="Ada", role=Role.EDITOR)
+        session.add(ada)
+    first = _begun(sessions, annotator_id=ada.id)
+    _keep(sessions, first, add_case("one"))
+    _begun(sessions, "another")
+    second = _begun(sessions, model="n")
+    with write_session(sessions) as session:
+        end_run(session, second.id, "all", 7, NOW, {"flip": {"changed": 1}})
+    with sessions() as session:
+        newest, before = runs_of(session, first.teacher_id, 5)
+        assert (newest.who, newest.model, newest.asked, newest.found) == (
+            None,
+            "n",
+            7,
+            {"flip": {"changed": 1}},
+        )
+        assert (before.who, before.why, before.kept, before.tokens) == ("Ada", CUT_OFF, 1, 1050)
+        assert (before.started, before.ended, before.prompt_version) == (NOW, NOW, "teach-1")
+        assert before.found == {}
+        assert [view.id for view in runs_of(session, first.teacher_id, 1)] == [second.id]
 
 
 def test_a_recorded_teacher_that_is_asked_changes_its_kind_and_a_replay_does_not(

@@ -1,9 +1,11 @@
 """A teacher of its own on a loopback port: OpenAI's chat completions, answered by a rule, and counted.
 
-The verdict goes by the number in the caption. `pause` holds every answer back until it is cleared, so that
-a test knows what is on its way.
+The verdict goes by the number in the caption, and is `unsure` where the picture is noise. `free` holds every
+answer back until it is set, so that a test knows what is on its way.
 """
 
+import base64
+import io
 import json
 import re
 import threading
@@ -14,9 +16,12 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from PIL import Image, ImageStat
+
 MODEL = "ruled-1"
 KEY = "sk-neither-in-files-nor-in-words"
 VERDICTS = ("in_context", "out_of_context", "unsure")
+UNSURE = '{"rationale": "There is nothing to see.", "elements": [], "verdict": "unsure", "confidence": 0.1}'
 
 
 def verdict_of(number: int) -> str:
@@ -32,7 +37,10 @@ class TeacherServer(ThreadingHTTPServer):
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
-        self.asked: Counter[str] = Counter()  # captions
+        self.asked: Counter[str] = Counter()  # captions, with pictures that are not noise
+        self.noise: Counter[str] = Counter()  # captions, with noise for a picture
+        self.noise_answered: Counter[str] = Counter()
+        self.looks = True  # else noise is answered by the caption, too
         self.answered: Counter[str] = Counter()  # captions whose answer was sent
         self.keys: set[str] = set()
         self.texts: list[str] = []
@@ -66,8 +74,9 @@ class _Handler(BaseHTTPRequestHandler):
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         text = _text(asked["messages"][0])
         caption = str(json.loads(text.split("The case: ")[1].split("\n")[0])["caption"])
+        is_noise = _is_noise(asked["messages"][0])
         with self.server.lock:
-            self.server.asked[caption] += 1
+            (self.server.noise if is_noise else self.server.asked)[caption] += 1
             self.server.keys.add(self.headers.get("Authorization", ""))
             self.server.texts.append(text)
         self.server.free.wait(30)
@@ -75,9 +84,10 @@ class _Handler(BaseHTTPRequestHandler):
         if self.server.status != 200:
             self._send(self.server.status, {"error": {"message": "said no"}})
             return
-        self._send(200, _completion(self.server.raw or _said(caption)))
+        said = UNSURE if is_noise and self.server.looks else _said(caption)
+        self._send(200, _completion(self.server.raw or said))
         with self.server.lock:
-            self.server.answered[caption] += 1
+            (self.server.noise_answered if is_noise else self.server.answered)[caption] += 1
 
     def _send(self, status: int, said: dict[str, Any]) -> None:
         if self.headers.get("Authorization") == "Bearer wrong":
@@ -109,6 +119,16 @@ def _text(message: dict[str, Any]) -> str:
     if isinstance(content, str):
         return content
     return "".join(part.get("text", "") for part in content)
+
+
+def _is_noise(message: dict[str, Any]) -> bool:
+    """Look at the picture that came; the tests' own have one colour."""
+    content = message["content"]
+    parts = [] if isinstance(content, str) else content
+    for url in (part["image_url"]["url"] for part in parts if "image_url" in part):
+        with Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2]))) as picture:
+            return max(ImageStat.Stat(picture).stddev) > 20
+    return False
 
 
 def _said(caption: str) -> str:

@@ -6,8 +6,11 @@ import pytest
 
 from ooc_app.__main__ import main
 from ooc_app.checks import many
+from ooc_app.checks.frozen import batches_dir
 from ooc_app.commands import checking
+from ooc_app.desk import open_desk
 from ooc_app.serving import CheckAnswer
+from ooc_app.turns import held
 from tests.ooc_app.checks.fixed import FixedServing
 from tests.ooc_app.conftest import drawn_picture
 
@@ -54,17 +57,47 @@ def checked(folder: Path, *argv: str) -> int:
     ("argv", "said"),
     [
         (["--to", "a.xlsx"], "neither .csv nor .jsonl"),
-        (["--caption", "A."], "--caption is for one picture"),
-        (["--captions", "nowhere.csv"], "nowhere.csv"),
+        (["--caption", "A."], "are for one picture"),
+        (["--place", "Norvik"], "are for one picture"),
     ],
 )
-def test_wrong_use_is_told_in_one_line(
+def test_wrong_use_of_a_folder_is_told_in_one_line(
     folder: Path, capsys: pytest.CaptureFixture[str], argv: list[str], said: str
 ) -> None:
-    assert checked(folder, *argv) == 1
-    assert said in capsys.readouterr().err
-    assert main(["check", str(folder / "1.png"), "--data", str(folder.parent / "data")]) == 1
-    assert "Give the caption" in capsys.readouterr().err
+    assert checked(folder, *argv) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        ([], "Give the caption"),
+        (["--caption", " "], "The caption is empty"),
+        (["--caption", "A" * 2001], "2,001 characters"),
+        (["--caption", "A.", "--to", "a.csv"], "are for many pictures"),
+        (["--caption", "A.", "--captions", "a.csv"], "are for many pictures"),
+        (["--caption", "A.", "--verdicts-only"], "are for many pictures"),
+    ],
+)
+def test_wrong_use_of_one_picture_is_told_in_one_line(
+    folder: Path, capsys: pytest.CaptureFixture[str], argv: list[str], said: str
+) -> None:
+    assert checked(folder / "1.png", "--data", str(folder.parent / "data"), *argv) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
+
+
+def test_a_table_that_is_not_there_and_a_desk_that_is_busy_are_failures_and_no_wrong_use(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert checked(folder, "--captions", "nowhere.csv") == 1
+    assert "nowhere.csv" in capsys.readouterr().err
+    with open_desk(folder.parent / "data") as desk, held(batches_dir(desk) / "lock", RuntimeError("held")):
+        assert checked(folder) == 1
+    assert capsys.readouterr().err == "Another batch of this desk goes on: wait until it is done.\n"
 
 
 def test_a_folder_is_answered_into_a_table_and_asked_once(

@@ -8,11 +8,13 @@ import sqlalchemy as sa
 
 from db.models import Annotator, Case, Promotion, Ruling
 from db.stats import stats
+from db.teacher_figures import versions
 from db.vocabulary import RunStatus
 from ooc_app import demo, promotion, runner, snapshot
 from ooc_app.desk import Desk, open_desk
 from training.presets import preset
 from training.records import Preference, Target, read_records
+from training.report import split_sentence
 from training.state import RunFolder
 
 SIZE = demo.DemoSize(train=60, validation=4, test=8)
@@ -77,6 +79,23 @@ def test_a_snapshot_holds_targets_preferences_and_pictures(desk: Desk) -> None:
     assert {target.origin for target in targets} == {"agreed", "settled"}
     assert all((run_dir / target.case.image).stat().st_size > 0 for target in targets)
     assert not any(path.name.endswith(".partial") for path in desk.runs_dir.iterdir())
+
+
+def test_a_snapshot_says_whose_opinions_split_it_and_of_which_version(desk: Desk) -> None:
+    with desk.sessions() as session:
+        spoken = versions(session)
+        opinions = stats(session)["opinions"]
+    run_dir = snapshot.freeze(desk, name="split", config=preset("demo"))
+    teachers = json.loads((run_dir / "snapshot.json").read_text())["teachers"]
+    assert [one["name"] for one in teachers] == sorted(one.teacher for one in spoken)
+    assert {(one["kind"], one["model"], one["prompt_version"]) for one in teachers} == {
+        ("scripted", None, "recorded")
+    }
+    assert sum(one["opinions"] for one in teachers) == opinions
+    said = split_sentence(teachers)
+    assert said.startswith("Agreed and conflict go by the opinions of ")
+    assert spoken[0].teacher.endswith(" (scripted)")
+    assert f"{spoken[0].teacher.removesuffix(')')}, 72 opinions)" in said
 
 
 def test_equal_desks_give_equal_snapshots(desk: Desk) -> None:

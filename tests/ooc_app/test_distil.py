@@ -6,10 +6,11 @@ import pytest
 
 from db.vocabulary import RunStatus
 from ooc_app.desk import Desk
-from ooc_app.distil import default_preset, newest_run, resume, start, stop
+from ooc_app.distil import _summary, default_preset, newest_run, resume, start, stop
 from ooc_app.run_panel import run_panel
 from ooc_app.runner import RunError, RunView
-from ooc_app.snapshot import SnapshotError
+from ooc_app.snapshot import SnapshotError, recipe
+from tests.ooc_app.conftest import AddConflict
 
 FIGURES = {"accuracy": 0.912, "interval": [0.886, 0.938]}
 REPORT = {
@@ -52,6 +53,15 @@ def test_the_preset_offered_first_is_the_one_of_the_student(desk: Desk) -> None:
     assert default_preset(desk) == "demo"
     settings = replace(desk.settings, student="HuggingFaceTB/SmolVLM-500M-Instruct")
     assert default_preset(replace(desk, settings=settings)) == "smolvlm-500m"
+
+
+def test_what_a_run_would_learn_from_names_the_teachers_it_goes_by(
+    desk: Desk, add_conflict: AddConflict
+) -> None:
+    assert "No teacher&#x27;s opinion counts yet" in _summary(desk, recipe(desk, "demo"))
+    add_conflict("one")
+    summary = _summary(desk, recipe(desk, "demo"))
+    assert "go by the opinions of Teacher One (recorded), Teacher Three (recorded) and Teacher Two" in summary
 
 
 def test_a_run_that_goes_shows_its_stage_its_loss_and_what_is_left() -> None:

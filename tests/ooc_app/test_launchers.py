@@ -65,8 +65,9 @@ def test_a_time_out_without_unit_is_refused(timeout: str) -> None:
 
 
 def test_options_of_another_launcher_are_refused(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for wrong in (["--processes", "2"], ["--submit"], ["--launcher", "hf-jobs", "--timeout", "soon"]):
-        assert main(["distil", "--resume", "mine", *wrong, *options(run_dir)]) == 1
+    soon = ["--launcher", "hf-jobs", "--timeout", "soon"]
+    for wrong, status in ((["--processes", "2"], 2), (["--submit"], 2), (soon, 1)):
+        assert main(["distil", "--resume", "mine", *wrong, *options(run_dir)]) == status
         assert capsys.readouterr().err.count("\n") == 1
     assert main(["distil", "--fetch", "mine", *options(run_dir)]) == 1
     assert "was not submitted from here" in capsys.readouterr().err

@@ -22,20 +22,20 @@ def picture(tmp_path: Path) -> Path:
     return tmp_path / "picture.png"
 
 
-def fails_with(said: str, argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(argv) == 1
+def fails_with(said: str, argv: list[str], capsys: pytest.CaptureFixture[str], status: int = 1) -> None:
+    assert main(argv) == status
     error = capsys.readouterr().err
     assert said in error
     assert error.count("\n") == 1, error
 
 
-def test_wrong_input_gets_one_sentence_and_status_1(
+def test_what_fails_gets_one_sentence_and_a_status(
     data: list[str], picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     nothing = str(tmp_path / "nothing.jsonl")
     fails_with("nothing.jsonl", ["import", "native", nothing, *data], capsys)
     fails_with("nothing.png", ["check", str(tmp_path / "nothing.png"), "--caption", "A", *data], capsys)
-    fails_with("caption is empty", ["check", str(picture), "--caption", "  ", *data], capsys)
+    fails_with("caption is empty", ["check", str(picture), "--caption", "  ", *data], capsys, status=2)
     text = tmp_path / "text.jpg"
     text.write_text("not an image")
     fails_with("", ["check", str(text), "--caption", "A", *data], capsys)
@@ -109,7 +109,7 @@ def test_audit_and_queue_say_what_they_did_and_what_comes_next(
     assert main(["import", "native", str(path), *data]) == 0
     capsys.readouterr()
 
-    fails_with("--sample 0", ["audit", "--sample", "0", *data], capsys)
+    fails_with("--sample 0", ["audit", "--sample", "0", *data], capsys, status=2)
     assert main(["audit", *data]) == 0
     assert "none drawn yet" in capsys.readouterr().out
     assert main(["audit", "--sample", "5", *data]) == 0
@@ -118,7 +118,7 @@ def test_audit_and_queue_say_what_they_did_and_what_comes_next(
     assert "0 of 3 ruled on" in said
 
     fails_with("second_opinions", ["queue", "--second-opinions", "2", *data], capsys)
-    fails_with("--ask-student 0", ["queue", "--ask-student", "0", *data], capsys)
+    fails_with("--ask-student 0", ["queue", "--ask-student", "0", *data], capsys, status=2)
     assert main(["queue", "--rarity", "0.5", "--anew", "--json", *data]) == 0
     told = json.loads(capsys.readouterr().out)
     assert (told["order"]["rarity"], told["order"]["split"], told["waiting"]) == (0.5, 1.0, {"audit": 3})

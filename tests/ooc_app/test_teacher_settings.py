@@ -1,20 +1,19 @@
-import socket
 from pathlib import Path
 
 import pytest
 
-from ooc_app import teacher_settings
+from db.teaching import TeachingError
 from ooc_app.desk import Desk, SettingsError, default_settings, read_settings
+from ooc_app.teach_board import Deed, doing
 from ooc_app.teacher_settings import (
     add_teacher,
-    at_hand,
+    change_teacher,
     configs_in,
-    connection,
     presets,
+    remove_teacher,
     teacher_config,
     teacher_configs,
 )
-from tests.ooc_app.teacher_server import KEY, MODEL, serving
 from training.teachers import TeacherConfig
 
 VLLM = '[teachers.vllm]\nkind = "endpoint"\nmodel = "q"\n'
@@ -130,52 +129,83 @@ def test_every_preset_can_be_added_as_it_is_and_says_where_its_address_is_from(d
     ]  # fmt: skip
 
 
-def test_a_server_is_reached_with_its_key_and_what_is_wrong_is_one_sentence() -> None:
-    with serving() as server:
-        asked = TeacherConfig("t", "endpoint", MODEL, server.base_url, key_env="DESK_KEY")
-        assert connection(asked, {"DESK_KEY": KEY}).works
-        for config, environment, said in (
-            (asked, {}, "DESK_KEY is not set"),
-            (asked, {"DESK_KEY": "wrong"}, "does not accept the key in DESK_KEY (status 401)"),
-            (asked, {"DESK_KEY": "two words"}, "holds something that is no key"),
-            (
-                TeacherConfig("t", "endpoint", "gone", server.base_url),
-                {},
-                "has no model gone: it has other-1, ruled-1.",
-            ),
-        ):
-            found = connection(config, environment)
-            assert (found.works, said in found.says) == (False, True), found.says
-            assert teacher_settings.test_connection(config, environment) == found.says
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{free.getsockname()[1]}/v1"
-    assert "Nothing listens at" in connection(TeacherConfig("t", "endpoint", MODEL, url), {}).says
+ABOVE = "# the desk's\n"
+TWO = (
+    ABOVE
+    + '[teachers.vllm]\nkind = "endpoint"  # served\nmodel = "q"\nprice_in = 1  # a guess\n\n# the other\n'
+    + '[teachers."a b"]\nkind = "endpoint"\nmodel = "r"\n# the end\n'
+)
 
 
-def test_a_local_model_and_a_replay_are_looked_for_without_loading_them(tmp_path: Path) -> None:
-    for config, works in (
-        (TeacherConfig("t", "local", str(tmp_path)), False),
-        (TeacherConfig("t", "local", str(tmp_path / "gone")), False),
-        (TeacherConfig("t", "local", "HuggingFaceTB/SmolVLM-500M-Instruct"), True),
-        (TeacherConfig("t", "replay", "m", path=str(tmp_path / "gone.jsonl")), False),
-    ):
-        assert connection(config, {}).works is works
-    (tmp_path / "config.json").write_text("{}")
-    (tmp_path / "said.jsonl").write_text('{"id": "a", "raw": "{}"}\n')
-    assert connection(TeacherConfig("t", "local", str(tmp_path)), {}).works
-    assert connection(TeacherConfig("t", "replay", "m", path=str(tmp_path / "said.jsonl")), {}).works
+def _with(desk: Desk, teachers: str) -> str:
+    """Put teachers into the settings, and return all of them."""
+    text = default_settings() + "\n" + teachers
+    _settings(desk).write_text(text)
+    return text
 
 
-def test_a_shipped_model_and_a_replay_in_the_data_folder_are_found_from_anywhere(
-    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (desk.data_dir / "said.jsonl").write_text('{"id": "a", "raw": "{}"}\n')
-    monkeypatch.chdir(tmp_path)
-    for config in (
-        TeacherConfig("t", "local", "assets/student"),
-        TeacherConfig("t", "replay", "m", path="said.jsonl"),
-    ):
-        found = connection(at_hand(desk, config), {})
-        assert found.works, found.says
-        assert "hub" not in found.says
+def test_a_teacher_that_is_not_there_or_would_be_renamed_is_neither_changed_nor_removed(desk: Desk) -> None:
+    before = _with(desk, TWO)
+    with pytest.raises(SettingsError, match="no teacher 'gone' any more"):
+        change_teacher(desk, "gone", TeacherConfig("gone", "endpoint", "q"))
+    with pytest.raises(SettingsError, match="no teacher 'gone' any more"):
+        remove_teacher(desk, "gone")
+    with pytest.raises(SettingsError, match="stands under this name"):
+        change_teacher(desk, "vllm", TeacherConfig("other", "endpoint", "q"))
+    assert _settings(desk).read_text() == before
+
+
+def test_a_teacher_something_is_done_with_is_neither_changed_nor_removed(desk: Desk) -> None:
+    before = _with(desk, TWO)
+    with doing(desk, "vllm", Deed.RUN, dict):
+        with pytest.raises(TeachingError, match="vllm is being asked now"):
+            change_teacher(desk, "vllm", TeacherConfig("vllm", "endpoint", "s"))
+        with pytest.raises(TeachingError, match="vllm is being asked now"):
+            remove_teacher(desk, "vllm")
+        remove_teacher(desk, "a b")
+    assert _settings(desk).read_text() == before.replace(
+        '[teachers."a b"]\nkind = "endpoint"\nmodel = "r"\n', ""
+    )
+
+
+@pytest.mark.parametrize(
+    "teachers",
+    [
+        'teachers = { vllm = { kind = "endpoint", model = "q" } }\n',
+        '[teachers]\nvllm.kind = "endpoint"\nvllm.model = "q"\n',
+        '[teachers.vllm]\nkind = "endpoint"\nmodel = """\n[teachers.vllm]\n"""\n',
+    ],
+)
+def test_a_teacher_written_in_another_way_is_removed_by_hand(desk: Desk, teachers: str) -> None:
+    before = _with(desk, teachers)
+    with pytest.raises(SettingsError, match=r"by hand|in one line"):
+        remove_teacher(desk, "vllm")
+    assert _settings(desk).read_text() == before
+
+
+def test_a_change_keeps_what_stays_and_a_persons_comments_where_they_are(desk: Desk) -> None:
+    before = _with(desk, TWO)
+    config = TeacherConfig("vllm", "endpoint", 's "2"', "http://localhost:1/v1", price_in=2.5)
+    change_teacher(desk, "vllm", config)
+    assert teacher_config(desk, "vllm") == config
+    assert teacher_config(desk, "a b").model == "r"
+    written = _settings(desk).read_text()
+    assert written == before.replace('model = "q"', "model = 's \"2\"'").replace(
+        "price_in = 1  # a guess\n", 'price_in = 2.5  # a guess\nbase_url = "http://localhost:1/v1"\n'
+    ).replace("model = 's \"2\"'", 'model = "s \\"2\\""')
+    change_teacher(desk, "vllm", TeacherConfig("vllm", "endpoint", "q", price_in=1))
+    assert _settings(desk).read_text() == before
+
+
+def test_a_removed_teacher_takes_its_lines_and_nobodys_comments(desk: Desk) -> None:
+    before = _with(desk, TWO)
+    remove_teacher(desk, "vllm")
+    assert list(teacher_configs(desk)) == ["a b"]
+    assert _settings(desk).read_text() == before.replace(
+        '[teachers.vllm]\nkind = "endpoint"  # served\nmodel = "q"\nprice_in = 1  # a guess\n', ""
+    )
+    remove_teacher(desk, "a b")
+    assert teacher_configs(desk) == {}
+    assert _settings(desk).read_text().endswith("# the desk's\n\n# the other\n# the end\n")
+    add_teacher(desk, TeacherConfig("a b", "endpoint", "q"))
+    assert list(teacher_configs(desk)) == ["a b"]

@@ -10,11 +10,13 @@ from db.cases import NewCase, NewEvidence, NewImage, NewOpinion, add_cases
 from db.derived import check
 from db.engine import write_session
 from db.models import Event, Opinion, Queued, Teacher, TeacherAnswer, TeachRun
+from db.teach_runs import last_found, runs_of
 from db.teaching import TeachingError
 from db.vocabulary import Answer, EvidenceKind, Split, TeacherKind
 from ooc_app import teaching
 from ooc_app.desk import Desk
 from ooc_app.intake.images import admit, stored_path
+from ooc_app.retiring import retire
 from ooc_app.teach_rehearsal import rehearse
 from ooc_app.teaching import Ahead, Asking, Taught, flip, gap, teach_desk
 from tests.ooc_app.conftest import drawn_picture
@@ -101,7 +103,7 @@ def test_a_teacher_is_asked_by_one_process_at_a_time(
     with pytest.raises(TeachingError, match="being asked already"):
         taught(desk, asking())
     with pytest.raises(TeachingError, match="being asked already"):
-        teaching.retire(desk, "rule", None, lambda done: None)
+        retire(desk, "rule", None, lambda done: None)
     server.free.set()
     first.join()
     assert len(said(desk)) == 1
@@ -184,6 +186,76 @@ def test_answers_that_look_wrong_end_the_run_and_are_kept(
     assert taught(desk, asking(), watch=TeacherWatch(go_on=True)).left.cases == 0
 
 
+def seen(desk: Desk) -> list[tuple[str | None, int, str | None]]:
+    """What runs found of the asked teacher's sight, the newest first: why they ended, tokens, the finding."""
+    with desk.sessions() as session:
+        teacher_id = session.scalars(sa.select(Teacher.id).where(Teacher.name == "rule")).one()
+        views = runs_of(session, teacher_id, 9)
+    return [(view.why, view.tokens, view.found.get("sight", {}).get("said")) for view in views]
+
+
+BLIND = (
+    "12 of 12 cases that were in context are so with noise for a picture, too:"
+    " this teacher judges the text alone."
+)
+LOOKS = "0 of 12 cases that were in context are so with noise for a picture: this teacher looks."
+
+
+def test_a_teacher_that_goes_by_the_caption_alone_pauses_the_run_and_every_next_one_until_it_is_to_go_on(
+    desk: Desk, asking: Callable[..., Asking], server: TeacherServer
+) -> None:
+    put_cases(desk, 180)
+    server.looks = False
+    outcome = taught(desk, asking())
+    assert (outcome.ended.why, outcome.ended.said) == (Why.ALARM, BLIND)
+    assert outcome.figures()["sight"] == BLIND
+    assert server.noise.total() == 12
+    assert len(said(desk)) == outcome.ended.kept < 180
+    assert seen(desk) == [("alarm", (outcome.ended.kept + 12) * 1_050, BLIND)]
+    assert taught(desk, asking()).ended.why is Why.ALARM
+    assert server.noise.total() == 24
+    rest = taught(desk, asking(), watch=TeacherWatch(go_on=True))
+    assert (rest.ended.why, rest.left.cases, rest.sight) == (Why.ALL, 0, None)
+    assert server.noise.total() == 24
+    assert set(server.asked.values()) == {1}
+
+
+def test_a_teacher_that_looks_is_looked_at_once_and_not_again_when_the_run_goes_on(
+    desk: Desk, asking: Callable[..., Asking], server: TeacherServer
+) -> None:
+    put_cases(desk, 120)
+    first = taught(desk, asking(Limits(cases=60)))
+    assert (first.ended.why, first.ended.kept, first.figures()["sight"]) == (Why.CASES, 60, LOOKS)
+    assert set(server.noise) == {f"Case {number}." for number in range(0, 36, 3)}
+    rest = taught(desk, asking())
+    assert (rest.ended.why, rest.ended.kept, rest.sight) == (Why.ALL, 60, None)
+    assert server.noise.total() == 12
+    assert seen(desk) == [("all", 60 * 1_050, None), ("cases", 72 * 1_050, LOOKS)]
+    assert said(desk) == {number + 1: Answer(verdict_of(number)) for number in range(120)}
+    with desk.sessions() as session:
+        assert session.scalar(sa.select(sa.func.count()).select_from(TeacherAnswer)) == 120
+
+
+def test_a_run_that_ends_before_all_that_looking_takes_is_back_found_nothing_and_the_next_looks(
+    desk: Desk, asking: Callable[..., Asking], server: TeacherServer
+) -> None:
+    put_cases(desk, 120)
+    first = taught(desk, asking(Limits(tokens=56 * 1_050 + 500), max_tokens=50))
+    assert (first.ended.why, first.sight) == (Why.TOKENS, None)
+    begun = server.noise.total()
+    assert 0 < begun < 12
+    assert taught(desk, asking()).figures()["sight"] == LOOKS
+    assert server.noise.total() == begun + 12
+
+
+def test_a_teacher_that_gets_no_picture_is_not_tested_for_sight(
+    desk: Desk, asking: Callable[..., Asking], server: TeacherServer
+) -> None:
+    put_cases(desk, 60)
+    assert taught(desk, asking(text_only=True)).ended.why is Why.ALL
+    assert (len(server.texts), server.noise.total()) == (60, 0)
+
+
 def test_each_case_is_asked_about_once_and_conflicts_are_queued_as_they_come(
     desk: Desk, asking: Callable[..., Asking], server: TeacherServer
 ) -> None:
@@ -236,7 +308,7 @@ def test_a_rehearsal_shows_three_cases_estimates_all_and_keeps_nothing(
     desk: Desk, asking: Callable[..., Asking]
 ) -> None:
     put_cases(desk, 10)
-    shown = rehearse(desk, asking(requests_per_minute=60_000), ENVIRONMENT)
+    shown = rehearse(desk, asking(requests_per_minute=60_000), ENVIRONMENT, stop=threading.Event())
     assert [one.opined.opinion.verdict for one in shown.cases if one.opined] == [
         Answer.IN_CONTEXT, Answer.OUT_OF_CONTEXT, Answer.UNSURE,
     ]  # fmt: skip
@@ -256,7 +328,7 @@ def test_a_rehearsal_without_an_answer_estimates_nothing_and_says_why(
 ) -> None:
     put_cases(desk, 2)
     server.status = 404
-    shown = rehearse(desk, asking(), ENVIRONMENT)
+    shown = rehearse(desk, asking(), ENVIRONMENT, stop=threading.Event())
     assert (shown.cost, shown.seconds, shown.ended.why) == (None, None, Why.TEACHER)
     assert shown.figures()["cases"][0]["answer"] is None
 
@@ -278,10 +350,13 @@ def test_turning_the_order_of_the_verdicts_is_measured_and_changes_no_opinion(
     assert (said(desk), gap(desk, asking()).cases) == (before, 0)
     with desk.sessions() as session:
         detail = session.scalars(sa.select(Event.detail).where(Event.action == "flip")).one()
-        assert detail == {"teacher": "rule", "compared": 6, "changed": 4}
-        assert session.scalars(
-            sa.select(TeachRun.cost).order_by(TeachRun.id.desc())
-        ).first() == pytest.approx(0.006)
+        run = session.scalars(sa.select(TeachRun).order_by(TeachRun.id.desc())).first()
+        assert run is not None
+        assert detail == {"teacher": "rule", "run": run.id}
+        assert run.cost == pytest.approx(0.006)
+        found = last_found(session, run.teacher_id, MODEL, PROMPT)["flip"]
+    assert (found["compared"], found["changed"]) == (6, 4)
+    assert {"usual": "in_context", "turned": "out_of_context", "cases": 2} in found["verdicts"]
 
 
 def test_what_prepares_ahead_hands_its_failure_on_and_ends_with_the_block() -> None:

@@ -57,21 +57,21 @@ def kept(data_dir: Path) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    ("argv", "said"),
+    ("argv", "said", "status"),
     [
-        ([], "Name the teacher"),
-        (["nobody"], "settings.toml has no teacher 'nobody': it has rule."),
-        (["rule", "--limit", "0"], "--limit is 0: give a number above 0."),
-        (["rule", "--budget", "nan"], "--budget is nan"),
-        (["rule", "--concurrency", "9999"], "concurrency 9999 is not between"),
-        (["nobody", "--retire"], "There is no teacher 'nobody'"),
-        (["rule", "--flipped"], "answered nothing yet"),
+        ([], "Name the teacher", 2),
+        (["nobody"], "settings.toml has no teacher 'nobody': it has rule.", 1),
+        (["rule", "--limit", "0"], "--limit is 0: give a number above 0.", 2),
+        (["rule", "--budget", "nan"], "--budget is nan", 2),
+        (["rule", "--concurrency", "9999"], "concurrency 9999 is not between", 1),
+        (["nobody", "--retire"], "There is no teacher 'nobody'", 1),
+        (["rule", "--flipped"], "answered nothing yet", 1),
     ],
 )
-def test_what_cannot_be_asked_is_one_sentence_and_status_1(
-    data: Path, argv: list[str], said: str, capsys: pytest.CaptureFixture[str]
+def test_what_cannot_be_asked_is_one_sentence_and_a_status(
+    data: Path, argv: list[str], said: str, status: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert teach(data, *argv) == 1
+    assert teach(data, *argv) == status
     error = capsys.readouterr().err
     assert said in error
     assert error.count("\n") == 1, error
@@ -82,7 +82,7 @@ def test_a_budget_without_prices_would_never_be_spent_and_is_refused(
 ) -> None:
     settings = data / "settings.toml"
     settings.write_text(settings.read_text().replace("price_in = 1.0", ""))
-    assert teach(data, "rule", "--budget", "1") == 1
+    assert teach(data, "rule", "--budget", "1") == 2
     assert "give price_in and price_out of rule" in capsys.readouterr().err
 
 
@@ -160,6 +160,24 @@ def test_teachers_are_listed_retired_and_reinstated(data: Path, capsys: pytest.C
     assert json.loads(capsys.readouterr().out)["teachers"][0]["missing"] == 0
 
 
+def test_what_a_run_saw_of_a_teachers_sight_is_said_once(
+    tmp_path: Path, server: TeacherServer, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DESK_KEY", KEY)
+    data = made(tmp_path / "data", server, 120)
+    server.looks = False
+    assert teach(data, "rule") == 1
+    told = capsys.readouterr()
+    assert told.err.count("this teacher judges the text alone.") == 1
+    assert "text alone" not in told.out
+    server.looks = True
+    assert teach(data, "rule", "--go-on") == 0
+    assert "with noise" not in "".join(capsys.readouterr())
+    other = made(tmp_path / "other", server, 60)
+    assert teach(other, "rule") == 0
+    assert capsys.readouterr().out.count("with noise for a picture: this teacher looks.") == 1
+
+
 def test_ctrl_c_keeps_what_is_on_its_way_and_says_how_to_go_on(
     data: Path, server: TeacherServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -225,7 +243,7 @@ class _Asking:
         return self.process.wait()
 
 
-@pytest.mark.parametrize("cases", [60, pytest.param(500, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("cases", [140, pytest.param(500, marks=pytest.mark.soak)])
 def test_a_killed_run_loses_no_acknowledged_answer_and_the_next_asks_exactly_what_is_left(
     tmp_path: Path, server: TeacherServer, cases: int
 ) -> None:
@@ -234,24 +252,27 @@ def test_a_killed_run_loses_no_acknowledged_answer_and_the_next_asks_exactly_wha
     first = _Asking(data)
     first.read(until=cases // 2)
     server.free.clear()
-    on_their_way = 0
-    while on_their_way < 4:  # every worker waits for an answer that will not come
+    lost = blind = 0
+    while lost + blind < 4:  # every worker waits for an answer that will not come
         threading.Event().wait(0.05)
         with server.lock:
-            on_their_way = sum(server.asked.values()) - sum(server.answered.values())
+            lost = server.asked.total() - server.answered.total()
+            blind = server.noise.total() - server.noise_answered.total()
     assert first.ended(kill=True) == -signal.SIGKILL
     server.free.set()
     before, there = dict(server.asked), kept(data)
     acknowledged = {f"Case {event['case'].removeprefix('test/')}." for event in first.acknowledged}
     assert len(acknowledged) >= cases // 2
     assert acknowledged <= there
-    assert len(before) - len(there) == 4
+    assert len(before) - len(there) == lost
+    assert server.noise.total() == 12
 
     second = _Asking(data)
     assert second.ended() == 0, second.text
     again = {caption for caption, times in server.asked.items() if times == 2}
     assert again == before.keys() - there
-    assert sum(server.asked.values()) == cases + 4
+    assert server.asked.total() == cases + lost
+    assert server.noise.total() == 2 * 12, "what the first run saw was lost with it, so the second looked"
     assert len(kept(data)) == cases
     with open_desk(data) as desk, desk.sessions() as session:
         why = session.execute(sa.select(TeachRun.why, TeachRun.kept).order_by(TeachRun.id)).all()

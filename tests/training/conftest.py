@@ -66,7 +66,9 @@ def freeze_run(run_dir: Path, student: Path, *, max_steps: int = 3, cases: int =
     write_records(run_dir / f"{Split.TEST.value}.jsonl", held_out)
     save_config(_config(student, max_steps), run_dir / "config.json")
     counts = {"training_cases": len(settled), "rulings": len(settled)}
-    (run_dir / "snapshot.json").write_text(json.dumps({"hash": "0", "counts": counts}))
+    right = {"name": "right", "kind": "endpoint", "model": "org/m", "prompt_version": "teach-2"}
+    frozen = {"hash": "0", "counts": counts, "teachers": [{**right, "opinions": len(settled)}]}
+    (run_dir / "snapshot.json").write_text(json.dumps(frozen))
     return run_dir
 
 

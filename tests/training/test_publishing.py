@@ -236,6 +236,13 @@ def test_a_push_sends_adapter_card_and_provenance_and_no_case(hub: type[Hub], fi
         assert content == files[name].read_bytes()
 
 
+def test_report_and_cards_say_which_teachers_made_agreed_and_conflict(finished: Path) -> None:
+    sentence = "Agreed and conflict go by the opinions of right (org/m, teach-2, 8 opinions)."
+    assert json.loads((finished / "report.json").read_text())["split_by"][0]["model"] == "org/m"
+    for name in ("report.md", "sft/README.md", "dpo/README.md"):
+        assert sentence in (finished / name).read_text()
+
+
 def test_held_out_cases_are_what_a_run_keeps_to_itself(finished: Path, tmp_path: Path) -> None:
     merge(finished, tmp_path / "merged")
     names = publishing.merged_files(tmp_path / "merged", finished)

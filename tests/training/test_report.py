@@ -4,7 +4,13 @@ from xml.etree import ElementTree
 import pytest
 
 from training.plots import POINTS_MAX, points_of, write_plots
-from training.report import ablation_rows, as_markdown, collapse_sentence, training_figures
+from training.report import (
+    ablation_rows,
+    as_markdown,
+    collapse_sentence,
+    split_sentence,
+    training_figures,
+)
 
 SCORED = {"accuracy": 0.9, "interval": [0.8, 1.0], "by_verdict": {"in_context": 0.9, "out_of_context": None}}
 VARIANT = {**SCORED, "preferences": 8, "steps": 4, "margin": [0.1, 2.5], "logp_chosen": [-9.0, -8.0]}
@@ -55,6 +61,28 @@ def test_sources_are_compared_where_there_are_several_and_their_names_stay_texts
     assert "| student, stage 1 | 0.900 | 0.800 to 1.000 | 0.900 | 0.900 | none |" in text
     made["stage1"]["by_source"] = made["stage2"]["by_source"] = {"c": [2, 0.5]}
     assert "By source" not in as_markdown(made)
+
+
+def test_the_teachers_that_make_agreed_and_conflict_are_named_with_their_versions_as_texts() -> None:
+    asked: dict[str, Any] = {
+        "name": "Q*|<b>",
+        "kind": "endpoint",
+        "model": "org/m_1",
+        "prompt_version": "teach-2",
+    }
+    split_by = [
+        {**asked, "model": None, "prompt_version": "recorded", "opinions": 1},
+        {**asked, "opinions": 1_599},
+        {**asked, "name": "R", "kind": "recorded", "model": None, "prompt_version": "mine-3", "opinions": 4},
+    ]
+    assert split_sentence(split_by) == (
+        "Agreed and conflict go by the opinions of Q*|<b> (recorded, 1 opinion; org/m_1, teach-2, 1,599 "
+        "opinions) and R (recorded, mine-3, 4 opinions)."
+    )
+    made = {**report([]), "split_by": split_by}
+    assert r"the opinions of Q\*\|\<b\> (recorded, 1 opinion; org/m\_1, teach-2," in as_markdown(made)
+    for without in (report([]), {**report([]), "split_by": []}):
+        assert "Agreed and conflict" not in as_markdown(without)
 
 
 def test_a_collapse_of_the_chosen_rationales_is_said() -> None:

@@ -1,21 +1,14 @@
-"""What a watch sees in the opinions of one teacher, and whether a teacher sees the picture."""
+"""What a watch sees in the opinions of one teacher."""
 
-import asyncio
-import base64
-import io
 import json
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
-from PIL import Image, ImageStat
 
 from db.vocabulary import Answer as Verdict
-from tests.training.fault_server import GOOD, Answer, Got, Sent, fails, fault_server, says
-from training.records import CaseInput
 from training.teacher_question import ParsedOpinion
-from training.teacher_watch import CASES_MAX, LEAST, WINDOW, Sight, SignKind, TeacherWatch, ignores_image
-from training.teachers import Asked, TeacherConfig, TeacherError, open_teacher
+from training.teacher_sight import Sight
+from training.teacher_watch import LEAST, WINDOW, SignKind, TeacherWatch
 from training.teaching import Opined, Unread
 
 IN, OUT, UNSURE = Verdict.IN_CONTEXT, Verdict.OUT_OF_CONTEXT, Verdict.UNSURE
@@ -57,7 +50,7 @@ ODD = {
 }
 
 
-@pytest.mark.parametrize("kind", list(SignKind))
+@pytest.mark.parametrize("kind", list(ODD))
 def test_each_kind_of_odd_teacher_is_called_out_once_there_are_enough_opinions(kind: SignKind) -> None:
     assert watched(LEAST - 1, ODD[kind]).alarm() is None
     watch = watched(100, ODD[kind])
@@ -107,64 +100,31 @@ def test_the_figures_are_those_of_all_opinions_and_go_into_json() -> None:
         "cost": pytest.approx(0.1),
         "rate": 2.0,
         "seconds_left": 15.0,
+        "sight": None,
         "signs": [],
     }
 
 
-def looked_at(answer: Answer, folder: Path, count: int = 14) -> tuple[Sight, int]:
-    """Ask whether a teacher ignores pictures of one colour each."""
-    sample = [Asked(CaseInput("none", "", "Case 99. No picture."), None)]
-    for number in range(count):
-        path = folder / f"{number}.jpg"
-        Image.new("RGB", (96, 64), "teal").save(path, "JPEG")
-        sample.append(Asked(CaseInput(str(number), "", f"Case {number}. A flood."), path))
-
-    async def run() -> tuple[Sight, int]:
-        async with fault_server(answer) as faults:
-            config = TeacherConfig("Test", "endpoint", "any", base_url=faults.url, price_in=1_000.0)
-            teacher = open_teacher(config, {})
-            try:
-                return await ignores_image(teacher, config, sample), faults.count
-            finally:
-                await teacher.close()
-
-    return asyncio.run(run())
+BLIND = Sight(12, unread=2, in_context=10, in_context_stayed=9, tokens_in=1_200, tokens_out=60, cost=0.5)
 
 
-def is_noise(got: Got) -> bool:
-    """Look at the picture that came."""
-    url = got.body["messages"][0]["content"][0]["image_url"]["url"]
-    with Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2]))) as picture:
-        return max(ImageStat.Stat(picture).stddev) > 20
+def test_a_teacher_that_ignores_the_picture_is_called_out_until_the_run_is_over() -> None:
+    watch = watched(60, mixed)
+    watch.see(BLIND)
+    watch.note(mixed(60))
+    assert [(sign.kind, sign.said) for sign in watch.signs()] == [(SignKind.IGNORES_IMAGE, BLIND.said)]
+    assert watch.alarm() == watch.signs()[0]
+    watch.go_on = True
+    assert watch.alarm() is None
 
 
-def verdict_of(got: Got, verdict: Verdict) -> Sent:
-    """Answer with this verdict."""
-    return says(json.dumps({**GOOD, "verdict": verdict}))
-
-
-def test_a_teacher_that_looks_changes_its_mind_over_noise(tmp_path: Path) -> None:
-    sight, asked = looked_at(lambda got: verdict_of(got, OUT if is_noise(got) else IN), tmp_path)
-    assert (sight.compared, sight.stayed, sight.in_context, sight.in_context_stayed) == (12, 0, 12, 0)
-    assert sight.cost == pytest.approx(24)
-    assert sight.ignores_image is False
-    assert "looks" in sight.said
-    assert asked == 2 * CASES_MAX
-
-
-def test_a_teacher_of_the_text_alone_is_found_out(tmp_path: Path) -> None:
-    sight, _ = looked_at(lambda got: verdict_of(got, OUT if got.case % 2 else IN), tmp_path)
-    assert (sight.compared, sight.stayed, sight.in_context_stayed) == (12, 12, 6)
-    assert sight.ignores_image is True
-    assert "text alone" in sight.said
-
-
-def test_nothing_is_concluded_from_captions_that_noise_contradicts_too(tmp_path: Path) -> None:
-    sight, _ = looked_at(lambda got: verdict_of(got, OUT), tmp_path, count=4)
-    assert (sight.compared, sight.stayed, sight.ignores_image) == (4, 4, None)
-    assert "too few" in sight.said
-
-
-def test_a_teacher_that_cannot_be_asked_is_no_teacher_that_looks(tmp_path: Path) -> None:
-    with pytest.raises(TeacherError, match="key"):
-        looked_at(lambda _: fails(401), tmp_path)
+def test_answers_to_noise_are_paid_for_and_are_no_opinions() -> None:
+    watch = watched(10, mixed)
+    before = watch.figures()
+    watch.see(BLIND)
+    after = json.loads(json.dumps(watch.figures()))
+    assert after["sight"] == BLIND.figures()
+    assert (after["tokens_in"], after["tokens_out"]) == (2_200, 260)
+    assert after["cost"] == pytest.approx(0.6)
+    same = ("kept", "verdicts", "unread", "mean_confidence", "seconds_each", "tries")
+    assert {name: after[name] for name in same} == {name: before[name] for name in same}

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import threading
+import time
 import tracemalloc
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -385,6 +386,14 @@ def test_a_run_ends_before_it_costs_more_than_it_may(picture: Path) -> None:
     assert done.ended.why is Why.MONEY
     assert sum(opined.cost for opined in done.kept) == pytest.approx(5.0)
     assert done.faults.count == 5
+
+
+def test_a_question_that_waited_for_the_budget_is_counted_at_what_was_learnt_meanwhile(picture: Path) -> None:
+    done = ran(
+        lambda _: opines(), cases(picture, 9), keep=lambda ran, opined: time.sleep(0.3),
+        limits=Limits(money=2.5), price_in=1_000.0, concurrency=3,
+    )  # fmt: skip
+    assert (done.ended.why, done.ended.kept) == (Why.MONEY, 2)
 
 
 def test_a_run_ends_before_it_takes_more_tokens_than_it_may(picture: Path) -> None:

@@ -1,18 +1,22 @@
+import threading
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
-from db.models import Check, Image
+from db.engine import write_session
+from db.models import Check, Event, Image
 from db.vocabulary import Verdict
-from ooc_app.auth import NotAllowedError, Person
+from ooc_app.auth import NotAllowedError, Person, now
+from ooc_app.checks import report_deeds
 from ooc_app.checks.answer_panel import answer_panel
-from ooc_app.checks.answering import Answered, asking_person, check
+from ooc_app.checks.answering import TRIES, Answered, asking_person, check, with_picture
 from ooc_app.checks.background import Background
 from ooc_app.checks.question import CheckRefusedError, Question, question
 from ooc_app.desk import Desk, open_desk
-from ooc_app.intake.images import ImageRefusedError, StoredImage
+from ooc_app.intake.images import ImageRefusedError, StoredImage, stored_path
 from ooc_app.serving import CheckAnswer, Serving
 from tests.ooc_app.checks.fixed import HOSTILE, FixedServing
 from tests.ooc_app.conftest import drawn_picture
@@ -73,6 +77,58 @@ def test_a_check_on_a_desk_is_kept_with_its_picture(desk: Desk, person: Person, 
     assert "gps" in first.found["provenance"]["metadata"]
     with desk.sessions() as session:
         assert len(session.scalars(sa.select(Image)).all()) == 1
+
+
+def test_a_picture_deleted_with_another_check_of_it_is_kept_again(
+    desk: Desk, person: Person, picture: str
+) -> None:
+    other = answered(desk, FixedServing(), person, picture)[-1].token or ""
+
+    class Deleting(FixedServing):
+        def rationale(self, *asked: object) -> Iterator[str]:
+            report_deeds.delete(desk, person, other)
+            yield "The tower"
+
+    last = answered(desk, Deleting(), person, picture)[-1]
+    [check] = kept(desk)
+    assert check.token == last.token
+    assert last.shown.exists()
+    assert stored_path(check.image_sha256, desk.images_dir).exists()
+
+
+def test_a_picture_deleted_before_the_rationale_is_begun_is_one_sentence(
+    desk: Desk, person: Person, picture: str
+) -> None:
+    other = answered(desk, FixedServing(), person, picture)[-1].token or ""
+
+    class Deleting(FixedServing):
+        def rationale(self, image_path: Path, *rest: object) -> Iterator[str]:
+            report_deeds.delete(desk, person, other)
+            yield str(len(image_path.read_bytes()))
+
+    with pytest.raises(ImageRefusedError, match="was deleted while it was asked about"):
+        answered(desk, Deleting(), person, picture)
+    assert kept(desk) == []
+
+
+def test_others_write_while_a_picture_is_admitted_again_and_one_that_stays_away_is_refused(
+    desk: Desk, person: Person
+) -> None:
+    written: list[int] = []
+
+    def admit_again() -> None:
+        def write() -> None:
+            with write_session(desk.sessions) as session:
+                session.add(Event(at=now(), annotator_id=person.annotator_id, action="meanwhile"))
+            written.append(1)
+
+        other = threading.Thread(target=write)
+        other.start()
+        other.join(20)
+
+    with pytest.raises(ImageRefusedError, match="was deleted while it was asked about"):
+        with_picture(desk, "a" * 64, admit_again, lambda session: pytest.fail("there is no picture"))
+    assert written == [1] * (TRIES - 1)
 
 
 def test_the_student_sees_the_shown_copy_and_never_the_upload(

@@ -15,8 +15,9 @@ from ooc_app.checks.answering import check
 from ooc_app.checks.background import Background
 from ooc_app.checks.compare import Answerer, Compared, compare
 from ooc_app.checks.compare_panel import compare_panel
-from ooc_app.checks.other_students import AnswererError, Said, other_students
+from ooc_app.checks.other_students import other_students
 from ooc_app.checks.question import CheckRefusedError, Question, question
+from ooc_app.checks.said import AnswererError, Said
 from ooc_app.desk import DEMO_RUN, Desk, open_desk
 from ooc_app.promotion import promote, rollback, served_before
 from ooc_app.serving import Serving
@@ -88,7 +89,7 @@ def test_one_comparison_goes_on_at_a_time_and_lets_the_next_one_in_when_it_is_le
     next(comparing)
     with pytest.raises(CheckRefusedError, match="Another comparison"):
         next(compare(*promoted, token))
-    comparing.close()  # type: ignore[attr-defined]  # it is a generator
+    comparing.close()
     assert next(compare(*promoted, token))
 
 
@@ -172,7 +173,7 @@ def test_the_untouched_student_each_stage_and_the_one_before_stand_beside_what_i
     assert [column.doing for column in first.values()] == ["waiting", "waiting", "", "waiting"]
     assert first[kept] == found[kept], "what is kept is not asked again"
     assert "loading" in {step["served before"].doing for step in steps}
-    said = {title: column.said for title, column in found.items() if column.said}
+    said = {title: column.said for title, column in found.items() if isinstance(column.said, Said)}
     assert all(one.seconds for one in said.values())
     again = said["served before"]
     assert (again.verdict, again.rationale) == (said[kept].verdict, said[kept].rationale)

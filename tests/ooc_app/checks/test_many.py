@@ -7,6 +7,7 @@ import textwrap
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -209,6 +210,49 @@ def test_a_picture_deleted_while_its_row_is_answered_is_kept_again(
         assert stored_path(check.image_sha256, desk.images_dir).exists()
     with write_session(desk.sessions) as session:
         assert delete_check(session, check.token, person.annotator_id, person.role, now())
+
+
+def test_a_picture_that_is_deleted_and_not_there_any_more_refuses_its_row_and_the_others_are_answered(
+    desk: Desk, person: Person, tmp_path: Path
+) -> None:
+    files = given(tmp_path / "in", ["gone", "One."])
+
+    class Deleting(FixedServing):
+        def check(
+            self, image_path: Path, caption: str, date: str | None = None, place: str | None = None
+        ) -> CheckAnswer:
+            if caption == "gone":
+                (tmp_path / "in" / "1.png").unlink()
+                stored = image_path.parents[2] / image_path.parent.name / image_path.stem
+                stored.unlink()
+            return self.answer
+
+    assert len(answered(desk, Deleting(), asked(desk, person, files))) == 2
+    assert refused(desk)[1].startswith("There is no picture '1.png'")
+    with desk.sessions() as session:
+        assert session.scalars(sa.select(Check.caption)).all() == ["One."]
+
+
+def test_a_picture_deleted_between_verdict_and_rationale_is_asked_about_again(
+    desk: Desk, person: Person, tmp_path: Path
+) -> None:
+    class Deleting(FixedServing):
+        deleted = 0
+
+        def rationale(self, image_path: Path, *rest: object) -> Iterator[str]:
+            if not self.deleted:
+                self.deleted += 1
+                for path in [one for one in desk.images_dir.rglob("*") if one.is_file()]:
+                    path.unlink()
+            yield str(len(image_path.read_bytes()))
+
+    serving = Deleting()
+    answered(desk, serving, asked(desk, person, given(tmp_path / "in", ["One."])))
+    assert refused(desk) == {}
+    assert len(serving.asked) == 2
+    with desk.sessions() as session:
+        check = session.scalars(sa.select(Check)).one()
+    assert stored_path(check.image_sha256, desk.images_dir).exists()
 
 
 def test_a_row_keeps_where_its_picture_was_found(desk: Desk, person: Person, tmp_path: Path) -> None:
