@@ -10,7 +10,7 @@ pseudo-labels or figures. Both ways this is done a batch of cases at a time, and
 done by doing it again.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from functools import cache
@@ -93,11 +93,8 @@ def askable(session: Session, name: str) -> Teacher | None:
 def count_missing(session: Session, wanted: Wanted) -> Gap:
     """Count the cases that lack an opinion; reads the teacher's entries in one index."""
     new, known, without_picture = _kinds_of(session, wanted)
-    answered = sum(known.values())
-    if known:
-        rows = session.execute(_answered(), _asked_for(wanted))
-        answered -= sum(cases for kind_id, cases in rows if kind_id in known)
-    return Gap(sum(new.values()), answered, without_picture)
+    stale = sum(known.values()) - (_count_answered(session, wanted, known.keys()) if known else 0)
+    return Gap(sum(new.values()), stale, without_picture)
 
 
 def missing(
@@ -277,6 +274,17 @@ def _kinds_of(session: Session, wanted: Wanted) -> tuple[dict[int, int], dict[in
     return new, known, without_picture
 
 
+def _count_answered(session: Session, wanted: Wanted, known: Collection[int]) -> int:
+    """Count the answers to what is wanted in these kinds, reading no cases where it answered no other."""
+    said = {
+        kind for kind, traits, cases in all_kinds(session) if cases and wanted.teacher_id in traits.answers
+    }
+    if said == set(known):
+        return session.scalar(_all_answered(), _asked_for(wanted)) or 0
+    rows = session.execute(_answered(), _asked_for(wanted))
+    return sum(cases for kind_id, cases in rows if kind_id in known)
+
+
 def _asked_for(wanted: Wanted) -> dict[str, Any]:
     return {
         "teacher_id": wanted.teacher_id,
@@ -319,6 +327,12 @@ def _is_answered() -> sa.ColumnElement[bool]:
         opinions.model.is_not(None),
         *(column == sa.bindparam(column.name, type_=column.type) for column in asked),
     )
+
+
+@cache
+def _all_answered() -> sa.Select[int]:
+    """Count the cases answered."""
+    return sa.select(sa.func.count()).select_from(table_of(Opinion)).where(_is_answered())
 
 
 @cache

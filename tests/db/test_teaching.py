@@ -434,6 +434,9 @@ def test_no_page_of_missing_cases_reads_all_cases_or_opinions(
         assert len(missing(session, _wanted(run), count=20)) == 20
         assert len(missing(session, _wanted(run, model="n"), count=20)) == 20
         assert len(answered(session, _wanted(run), 0, 10)) == 10
+    with sessions() as session, _plans(session) as counting:
+        assert count_missing(session, _wanted(run)).cases == 30
+    assert not any(re.search(r"\bcases\b", step) for step in counting), counting
     big = {"cases", "opinions"}
     if kind == "postgresql":
         assert {table for step in plans for table in re.findall(r"Seq Scan on (\w+)", step)} & big == set()
