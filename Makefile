@@ -50,7 +50,7 @@ soak: $(VENV)/.requirements-dev $(VENV)/.browser $(VENV)/.postgres
 	$(BIN)/pytest -m soak $(ARGS)
 
 screenshots: $(VENV)/.requirements-dev $(VENV)/.browser
-	$(BIN)/python -m tests.browser.screenshots
+	$(BIN)/python -m tests.browser.screenshots $(ARGS)
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache
