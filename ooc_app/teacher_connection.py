@@ -80,7 +80,7 @@ def _endpoint(config: TeacherConfig, environment: Mapping[str, str]) -> Connecti
     except (OSError, http.client.HTTPException) as error:
         return Connection(False, _silence(address, error))
     except ValueError:
-        return Connection(False, f"{address} answers with no list of models: base_url usually ends in /v1.")
+        return Connection(False, f"{address} answers with no list of models: an address usually ends in /v1.")
     if config.model in names:
         return Connection(True, f"{address} answers and has the model {config.model}.")
     shown = ", ".join(sorted(names)[:MODELS_SHOWN]) or "none"
@@ -129,16 +129,16 @@ def _refusal(config: TeacherConfig, address: str, status: int) -> str:
         )
         return f"{address} does not accept {whose} (status {status})."
     if status in (404, 405):
-        return f"{address} lists no models (status {status}): base_url usually ends in /v1."
+        return f"{address} lists no models (status {status}): an address usually ends in /v1."
     if 300 <= status < 400:
-        return f"{address} sends on to another address (status {status}): give that one as base_url."
+        return f"{address} sends on to another address (status {status}): give that one."
     return f"{address} answers with status {status}: look at the server."
 
 
 def _silence(address: str, error: Exception) -> str:
     reason = error.reason if isinstance(error, URLError) else error
     if isinstance(reason, ConnectionRefusedError):
-        return f"Nothing listens at {address}: start the server, or correct base_url."
+        return f"Nothing listens at {address}: start the server, or correct the address."
     if isinstance(reason, TimeoutError):
         return f"{address} does not answer within {TEST_S:.0f} seconds."
-    return f"{address} cannot be reached ({type(reason).__name__}): look at base_url and the network."
+    return f"{address} cannot be reached ({type(reason).__name__}): look at the address and the network."

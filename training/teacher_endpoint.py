@@ -53,7 +53,7 @@ ENDS = {
     402: "wants to be paid first",
     403: "does not allow this key to ask this model",
     404: "knows no such model or address",
-    405: "takes no questions there: base_url usually ends in /v1",
+    405: "takes no questions there: an address usually ends in /v1",
 }
 
 
@@ -160,7 +160,7 @@ class EndpointTeacher:
         if status in ENDS:
             return TeacherError(f"{self._where} {ENDS[status]} (status {status}): {said}")
         if status < 400:
-            return TeacherError(f"{self._where} sends on to another address: give that one as base_url.")
+            return TeacherError(f"{self._where} sends on to another address: give that one.")
         if status in BUSY or status >= 500:
             return BusyError(f"status {status}", retry_after(error.response.headers, datetime.now(UTC)))
         if any(word in told for word in FILTERED):

@@ -131,12 +131,15 @@ def _check_address(base_url: str | None) -> None:
     except ValueError:
         host = None
     if not host or not base_url.isprintable() or " " in base_url:
-        raise TeacherError("base_url is no address; give one such as https://api.example.org/v1.")
+        raise TeacherError("The address, base_url, is none: give one such as https://api.example.org/v1.")
     if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
-        raise TeacherError("base_url ends with its path: a key belongs in the variable that key_env names.")
+        raise TeacherError(
+            "The address, base_url, ends with its path: a key belongs in the variable key_env names."
+        )
     if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(base_url)):
         raise TeacherError(
-            "base_url must begin with https:// unless it is this machine: keys and pictures go there."
+            "The address, base_url, must begin with https:// unless it is this machine: keys and pictures"
+            " go there."
         )
 
 

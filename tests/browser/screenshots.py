@@ -38,6 +38,7 @@ from tests.browser.running_app import PROJECT_DIR, RunningApp
 FOLDER: Final = PROJECT_DIR / "assets" / "screenshots"
 PASSWORD: Final = "a password for pictures"
 SIZE: Final = demo.DemoSize(train=160, validation=40, test=20)
+SUSPECT: Final = 1  # which out-of-context case of the test split is checked
 WINDOW, TABLET, TALL = (1280, 800), (820, 1180), (1280, 1180)
 
 
@@ -149,7 +150,7 @@ def _teach(browser: Browser, app: RunningApp) -> None:
     """A teacher's figures, and one that is added before its server is started."""
     with _page(browser, app, "ada", size=TALL) as page:
         page.get_by_role("tab", name="Teach").click()
-        page.get_by_role("button", name="Atlas (scripted)").click()
+        page.get_by_role("link", name="Atlas (scripted)").click()
         page.locator("[data-part=figures] svg").first.wait_for()
         page.wait_for_timeout(500)
         _save(page, "teach")
@@ -165,7 +166,7 @@ def _check(browser: Browser, app: RunningApp) -> None:
     """A picture of the desk, mirrored, under another picture's caption, and the report of its check."""
     with open_desk(app.data_dir) as desk, desk.sessions() as session:
         chosen = sa.select(Case).where(Case.gold == Verdict.OUT_OF_CONTEXT, Case.split == Split.TEST)
-        case = session.scalars(chosen.order_by(Case.id)).first()
+        case = session.scalars(chosen.order_by(Case.id).offset(SUSPECT)).first()
         assert case is not None
         assert case.image_sha256 is not None
         caption = case.caption
@@ -180,10 +181,10 @@ def _check(browser: Browser, app: RunningApp) -> None:
         page.locator("#check-button").click()
         page.locator("#check-panel .answer[aria-busy=false]").wait_for(timeout=90_000)
         page.wait_for_timeout(2_000)
-        _save(page, "check")
+        _save(page, "check", colours=None)
         page.goto(f"{app.url}/{page.locator('#check-report a').first.get_attribute('href')}")
         page.wait_for_timeout(500)
-        _save(page, "report")
+        _save(page, "report", colours=None)
 
 
 def _lit(page: Page) -> None:
@@ -220,11 +221,12 @@ def _page(
     context.close()
 
 
-def _save(page: Page, name: str) -> None:
-    taken = Image.open(io.BytesIO(page.screenshot()))
-    # a third of the size, and unlike a median cut this keeps the verdicts' colours
-    small = taken.convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
-    small.save(FOLDER / f"{name}.png", optimize=True)
+def _save(page: Page, name: str, colours: int | None = 256) -> None:
+    """Save the page as a person sees it; with few colours it is a third of the size."""
+    taken = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
+    if colours:  # unlike a median cut this keeps the verdicts' colours
+        taken = taken.quantize(colours, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    taken.save(FOLDER / f"{name}.png", optimize=True)
     print(name)
 
 

@@ -175,8 +175,8 @@ def patterns(language: str) -> list[str]:
 @pytest.mark.parametrize(
     ("locale", "language", "tabs"),
     [
-        ("es-ES", "es", ["Dictaminar", "Comprobar", "Casos", "Destilar"]),
-        ("zh-CN", "zh", ["裁定", "核查", "案例", "蒸馏"]),
+        ("es-ES", "es", ["Dictaminar", "Comprobar", "Casos", "Enseñar", "Destilar"]),
+        ("zh-CN", "zh", ["裁定", "核查", "案例", "教学", "蒸馏"]),
     ],
 )
 def test_no_english_sentence_is_left_in_another_language(

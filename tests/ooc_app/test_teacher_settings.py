@@ -31,10 +31,13 @@ def _settings(desk: Desk) -> Path:
         (VLLM + "modle = 1", "[teachers.vllm] in settings.toml has the unknown key `modle`"),
         (VLLM + 'api_key = "sk-123"', "has a key itself under `api_key`: take it out"),
         (VLLM + 'key_env = "sk-123"', "[teachers.vllm] in settings.toml: key_env is the name of"),
-        (VLLM + 'base_url = "https://me:sk-123@a.org/v1"', "[teachers.vllm] in settings.toml: base_url ends"),
+        (
+            VLLM + 'base_url = "https://me:sk-123@a.org/v1"',
+            "[teachers.vllm] in settings.toml: The address, base_url, ends",
+        ),
         (
             VLLM + 'base_url = "http://a.org/v1"',
-            "[teachers.vllm] in settings.toml: base_url must begin with https",
+            "[teachers.vllm] in settings.toml: The address, base_url, must begin with https",
         ),
         (
             VLLM + 'concurrency = "8"',
