@@ -63,9 +63,13 @@ def main(argv: list[str] | None = None) -> int:
     """Run one command and return its exit status."""
     given = _parser().parse_args(argv)
     try:
-        return _in_folder(given)
+        status = _in_folder(given)
+        sys.stdout.flush()
+        return status
     except KeyboardInterrupt:
         print("Interrupted; what was done so far is kept.", file=sys.stderr)
+    except BrokenPipeError:  # as `... | head` leaves it: nobody reads what is still to be printed
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (*EXPECTED, FileNotFoundError) as error:
         if given.debug:
             raise

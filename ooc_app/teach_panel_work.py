@@ -12,6 +12,7 @@ from db.vocabulary import Answer
 from ooc_app import render
 from ooc_app.teach_board import FAILED, Deed, Standing
 from ooc_app.teach_panel import DASH
+from ooc_app.teach_rehearsal import time_words
 
 Figures = Mapping[str, Any]
 
@@ -161,7 +162,7 @@ def _way_on(outcome: Figures, standing: Standing) -> str:
         return (
             '<p class="teach-deeds"><button type="button" data-deed="go-on">Go on anyway</button>'
             '<span class="teach-soft">Read some of the answers first; this asks on, within the limits given '
-            "above, whatever they look like.</span></p>"
+            "above, whatever they look like. What it said counts until it is retired.</span></p>"
         )
     button = f'<button type="button" class="teach-main" data-deed="run">{words}</button>'
     return f'<p class="teach-deeds">{button}<span class="teach-soft">within the limits given above</span></p>'
@@ -214,11 +215,12 @@ def estimate(outcome: Figures) -> str:
     price = "nothing, as no prices are given"
     if cost:
         price = f"{'about ' if cost >= 0.01 else ''}{money(cost)} USD"
+    takes = time_words(seconds, outcome.get("estimated_seconds_at_most"))
     rest = outcome.get("without_picture")
     left_out = f" {render.counted(int(rest), 'case')} without a picture would be left out." if rest else ""
     return (
-        f'<p class="teach-estimate">All {render.counted(missing, "missing case")} would take about '
-        f"<b>{render.duration(seconds)}</b> and cost <b>{price}</b>.{left_out}</p>"
+        f'<p class="teach-estimate">All {render.counted(missing, "missing case")} would take '
+        f"<b>{takes}</b> and cost <b>{price}</b>.{left_out}</p>"
     )
 
 

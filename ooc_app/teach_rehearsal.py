@@ -8,6 +8,7 @@ import base64
 import io
 import json
 import threading
+import time
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -18,6 +19,7 @@ from PIL import Image
 from db import teaching as kept
 from db.teaching import Gap
 from ooc_app.desk import Desk
+from ooc_app.render import duration
 from ooc_app.teach_board import Deed, doing
 from ooc_app.teacher_settings import OPENAI, at_hand
 from ooc_app.teaching import Asking, Environment, Passing, prepared, wanted_of
@@ -41,13 +43,18 @@ class Rehearsed:
 
 @dataclass(frozen=True)
 class Rehearsal:
-    """What a few cases showed; cost (USD) and seconds are of all the cases that lack an opinion."""
+    """What a few cases showed; cost (USD) and seconds are of all the cases that lack an opinion.
+
+    `seconds` holds where the teacher answers as many at once as are asked, `seconds_at_most` where it answers
+    no faster than it did these few. None where nothing came back.
+    """
 
     cases: tuple[Rehearsed, ...]
     ended: Ended
     gap: Gap
-    cost: float | None  # None where nothing came back
+    cost: float | None
     seconds: float | None
+    seconds_at_most: float | None
 
     def figures(self) -> dict[str, Any]:
         """Return everything as JSON has it."""
@@ -60,6 +67,7 @@ class Rehearsal:
             "without_picture": self.gap.without_picture,
             "estimated_cost": self.cost,
             "estimated_seconds": self.seconds,
+            "estimated_seconds_at_most": self.seconds_at_most,
         }
 
 
@@ -80,25 +88,28 @@ def rehearse(
             gap = kept.count_missing(session, wanted)
             case_ids = kept.missing(session, wanted, count=count)
         cases = list(islice(prepared(desk, lambda after_id: [] if after_id else case_ids, passing), count))
-        ended = asyncio.run(_asked(desk, asking, environment, cases, opined, stop))
-        shown = _rehearsal(asking, passing, gap, cases, opined, ended)
+        ended, took = asyncio.run(_asked(desk, asking, environment, cases, opined, stop))
+        rehearsed = (
+            Rehearsed(one.case, passing.ids[one.case.id], sent(asking, one), opined.get(one.case.id))
+            for one in cases
+        )
+        shown = Rehearsal(tuple(rehearsed), ended, gap, *_estimated(asking.config, gap, opined, took))
         board.end(ended.why, ended.said, shown.figures())
     return shown
 
 
-def _rehearsal(
-    asking: Asking, passing: Passing, gap: Gap, cases: list[Asked], opined: dict[str, Opined], ended: Ended
-) -> Rehearsal:
+def _estimated(
+    config: TeacherConfig, gap: Gap, opined: dict[str, Opined], took: float
+) -> tuple[float | None, float | None, float | None]:
+    """Guess money (USD) and seconds of all cases from a few that took so many seconds together."""
     answers = list(opined.values())
-    cost = seconds = None
-    if answers:
-        cost = gap.cases * sum(one.cost for one in answers) / len(answers)
-        seconds = _seconds(asking.config, gap.cases, sum(one.seconds for one in answers) / len(answers))
-    rehearsed = (
-        Rehearsed(one.case, passing.ids[one.case.id], sent(asking, one), opined.get(one.case.id))
-        for one in cases
-    )
-    return Rehearsal(tuple(rehearsed), ended, gap, cost, seconds)
+    if not answers:
+        return None, None, None
+    each = sum(one.seconds for one in answers) / len(answers)
+    at_once = gap.cases * each / config.concurrency
+    paced = gap.cases * 60 / config.requests_per_minute if config.requests_per_minute else 0.0
+    cost = gap.cases * sum(one.cost for one in answers) / len(answers)
+    return cost, max(at_once, paced), max(at_once, paced, gap.cases * took / len(answers))
 
 
 async def _asked(
@@ -108,7 +119,8 @@ async def _asked(
     cases: list[Asked],
     opined: dict[str, Opined],
     stop: threading.Event,
-) -> Ended:
+) -> tuple[Ended, float]:
+    """Ask, and say how it ended and how many seconds it took."""
     from training.teacher_watch import TeacherWatch
 
     def note(one: Opined) -> None:
@@ -116,12 +128,24 @@ async def _asked(
 
     teacher = open_teacher(at_hand(desk, asking.config), environment, answer_schema(asking.wording))
     try:
-        return await teach(
+        began = time.monotonic()
+        ended = await teach(
             teacher, asking.config, cases, note,
             limits=Limits(), watch=TeacherWatch(go_on=True), stop=stop, wording=asking.wording,
         )  # fmt: skip
+        return ended, time.monotonic() - began
     finally:
         await teacher.close()
+
+
+SLOWER: Final = 1.5  # times as long is worth saying
+
+
+def time_words(seconds: float, at_most: float | None) -> str:
+    """Say how long all cases would take, twice where that hangs on how many the server answers at once."""
+    if at_most is None or at_most < SLOWER * seconds:
+        return f"about {duration(seconds)}"
+    return f"{duration(seconds)} to {duration(at_most)}, depending on how many it answers at once"
 
 
 def sent(asking: Asking, asked: Asked) -> str:
@@ -149,13 +173,6 @@ def _picture(asked: Asked, config: TeacherConfig) -> str:
     data = base64.b64decode(data_url(asked.picture, config.image_edge).partition(",")[2])
     with Image.open(io.BytesIO(data)) as picture:
         return f"<picture {picture.width}x{picture.height}, {max(1, round(len(data) / 1_000))} kB>"
-
-
-def _seconds(config: TeacherConfig, cases: int, each: float) -> float:
-    """Guess how long all cases take: as many at once as are allowed, and no more a minute."""
-    at_once = cases * each / config.concurrency
-    paced = cases * 60 / config.requests_per_minute if config.requests_per_minute else 0.0
-    return max(at_once, paced)
 
 
 def _figures(one: Rehearsed) -> dict[str, Any]:

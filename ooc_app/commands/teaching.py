@@ -17,10 +17,10 @@ from ooc_app import teaching
 from ooc_app.auth import local_person
 from ooc_app.commands.terminal import Add, UsageError, bar_of
 from ooc_app.desk import Desk
-from ooc_app.render import count, counted, duration, percent
+from ooc_app.render import count, counted, percent
 from ooc_app.retiring import count_to_change, reinstate, retire
 from ooc_app.teach_board import Deed
-from ooc_app.teach_rehearsal import Rehearsal, Rehearsed, rehearse
+from ooc_app.teach_rehearsal import Rehearsal, Rehearsed, rehearse, time_words
 from ooc_app.teacher_connection import connection
 from ooc_app.teacher_settings import at_hand, presets, teacher_config, teacher_configs
 from ooc_app.teaching import Asking, Taught
@@ -182,9 +182,8 @@ def show_rehearsal(shown: Rehearsal, given: argparse.Namespace) -> int:
         _show_case(one)
     missing = counted(shown.gap.cases, "case")
     if shown.cost is not None and shown.seconds is not None:
-        print(
-            f"All {missing} would cost about {shown.cost:.2f} USD and take about {duration(shown.seconds)}."
-        )
+        takes = time_words(shown.seconds, shown.seconds_at_most)
+        print(f"All {missing} would cost about {shown.cost:.2f} USD and take {takes}.")
     elif not shown.cases:
         print("There is no case left to ask this teacher about.")
     if shown.gap.without_picture:

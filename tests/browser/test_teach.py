@@ -96,7 +96,7 @@ def rehearse(page: Page) -> None:
         expect(first).to_contain_text(words)
     expect(first.locator("img")).to_have_js_property("complete", True)
     assert first.locator("img").evaluate("image => image.naturalWidth") > 0
-    expect(page.locator(WORK)).to_contain_text("All 20 missing cases would take about")
+    expect(page.locator(WORK)).to_contain_text("All 20 missing cases would take")
     assert barriers(page) == []
 
 

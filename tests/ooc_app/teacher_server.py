@@ -44,6 +44,8 @@ class TeacherServer(ThreadingHTTPServer):
         self.answered: Counter[str] = Counter()  # captions whose answer was sent
         self.keys: set[str] = set()
         self.texts: list[str] = []
+        self.models = {MODEL: "listed", "other-1": "listed"}
+        self.list_status = 200
         self.status = 200
         self.raw: str | None = None  # answered instead of what the rule says
         self.seconds = 0.0
@@ -68,10 +70,17 @@ class _Handler(BaseHTTPRequestHandler):
         """Keep the output of the tests free of it."""
 
     def do_GET(self) -> None:
-        self._send(200, {"object": "list", "data": [{"id": MODEL}, {"id": "other-1"}]})
+        listed = [{"id": name} for name, how in self.server.models.items() if how == "listed"]
+        self._send(self.server.list_status, {"object": "list", "data": listed})
 
     def do_POST(self) -> None:
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if asked["model"] not in self.server.models:
+            self._send(404, {"error": {"message": "no such model"}})
+            return
+        if asked.get("max_tokens") == 1:  # does it say anything?
+            self._send(200, _completion("yes"))
+            return
         text = _text(asked["messages"][0])
         caption = str(json.loads(text.split("The case: ")[1].split("\n")[0])["caption"])
         is_noise = _is_noise(asked["messages"][0])

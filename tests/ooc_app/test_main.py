@@ -1,13 +1,17 @@
 """The command line: what it prints, and one clear sentence for what cannot be."""
 
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from ooc_app.__main__ import main
+from training.config import PROJECT_DIR
 
 
 @pytest.fixture
@@ -65,6 +69,17 @@ def test_wrong_use_is_status_2(capsys: pytest.CaptureFixture[str]) -> None:
         with pytest.raises(SystemExit) as ended:
             main(argv)
         assert ended.value.code == 2
+
+
+def test_a_reader_that_has_seen_enough_is_no_failure(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "ooc_app", "stats", "--data", str(tmp_path / "data")]
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        done = subprocess.run(command, cwd=PROJECT_DIR, stdout=writing, stderr=subprocess.PIPE, text=True)
+    finally:
+        os.close(writing)
+    assert (done.stderr, done.returncode) == ("", 1)
 
 
 def test_an_import_reports_what_it_did_and_stats_count_it(

@@ -196,7 +196,7 @@ def test_a_dry_run_shows_what_was_sent_came_back_and_was_read_and_what_all_would
     shown = {**rehearsed(), "missing": 1_200, "estimated_cost": 3.456, "estimated_seconds": 3_700.0}
     drawn = work_panel(standing(Deed.REHEARSE, why="all", said="Every case.", outcome=shown))
     for words in (
-        "All 1,200 missing cases would take about <b>1 h 1 min</b> and cost <b>about 3.46 USD</b>",
+        "All 1,200 missing cases would take <b>about 1 h 1 min</b> and cost <b>about 3.46 USD</b>",
         'href="?case=3"', "6 more lines", "? + 5 tokens, 1.0 s, 0.10000 USD, 2 tries", "no answer to read",
     ):  # fmt: skip
         assert words in drawn, words

@@ -32,6 +32,21 @@ def test_a_server_is_reached_with_its_key_and_what_is_wrong_is_one_sentence() ->
     assert "Nothing listens at" in connection(TeacherConfig("t", "endpoint", MODEL, url), {}).says
 
 
+def test_a_server_whose_list_does_not_tell_is_asked_for_one_word() -> None:
+    with serving() as server:
+        server.models["unlisted"] = "not listed"
+        unlisted = connection(TeacherConfig("t", "endpoint", "unlisted", server.base_url), {})
+        assert unlisted.works, unlisted.says
+        assert "though its list of models does not have it" in unlisted.says
+        assert set(unlisted.models) == {MODEL, "other-1"}
+        for server.list_status in (404, 500):
+            known = connection(TeacherConfig("t", "endpoint", MODEL, server.base_url), {})
+            assert known.works, known.says
+            gone = connection(TeacherConfig("t", "endpoint", "gone", server.base_url), {})
+            assert (gone.works, f"status {server.list_status}" in gone.says) == (False, True), gone.says
+        assert not server.asked  # about no case
+
+
 def test_a_local_model_and_a_replay_are_looked_for_without_loading_them(tmp_path: Path) -> None:
     for config, works in (
         (TeacherConfig("t", "local", str(tmp_path)), False),

@@ -17,7 +17,7 @@ from ooc_app import teaching
 from ooc_app.desk import Desk
 from ooc_app.intake.images import admit, stored_path
 from ooc_app.retiring import retire
-from ooc_app.teach_rehearsal import rehearse
+from ooc_app.teach_rehearsal import rehearse, time_words
 from ooc_app.teaching import Ahead, Asking, Taught, flip, gap, teach_desk
 from tests.ooc_app.conftest import drawn_picture
 from tests.ooc_app.teacher_server import KEY, MODEL, TeacherServer, serving, verdict_of
@@ -254,6 +254,18 @@ def test_a_teacher_that_gets_no_picture_is_not_tested_for_sight(
     put_cases(desk, 60)
     assert taught(desk, asking(text_only=True)).ended.why is Why.ALL
     assert (len(server.texts), server.noise.total()) == (60, 0)
+
+
+def test_the_time_all_cases_take_is_said_for_a_server_of_one_at_a_time_too(
+    desk: Desk, asking: Callable[..., Asking]
+) -> None:
+    put_cases(desk, 12)
+    shown = rehearse(desk, asking(concurrency=100), ENVIRONMENT, stop=threading.Event())
+    assert shown.seconds is not None
+    assert shown.seconds_at_most is not None
+    assert shown.seconds_at_most > shown.seconds > 0
+    assert time_words(30, None) == time_words(30, 40) == "about 30 s"
+    assert time_words(30, 300) == "30 s to 5 min, depending on how many it answers at once"
 
 
 def test_each_case_is_asked_about_once_and_conflicts_are_queued_as_they_come(
