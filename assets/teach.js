@@ -4,6 +4,7 @@
 // by its data- attributes what it asks for. The teacher that is open stands in the page's address.
 
 const POLL = 1000; // ms between two looks at what goes on
+const IDLE = 15000; // ms between two while nothing does: it may be begun elsewhere
 const PATIENCE = 90000; // ms the desk may take to answer; a process that begins may take a minute
 const NO_ANSWER = "The desk does not answer. Is it still running?";
 const BEGINNING = '<section class="teach-work" aria-label="What goes on"><h3>Beginning</h3><progress aria-label="beginning"></progress></section>';
@@ -152,7 +153,7 @@ function writeAddress() {
 
 function watch() {
   clearTimeout(polling);
-  if (going.length && element.isConnected) polling = setTimeout(look, POLL);
+  if (element.isConnected) polling = setTimeout(look, going.length ? POLL : IDLE);
 }
 
 async function look() {
@@ -170,8 +171,10 @@ async function look() {
   for (const [name, html] of Object.entries(drawn)) draw(name, html);
   if (cells) fill(JSON.parse(cells));
   const ended = before.filter((name) => !going.includes(name));
-  if (!ended.length) return watch();
+  const begun = going.some((name) => !before.includes(name));
+  if (!ended.length && !begun) return watch();
   await refresh();
+  if (!ended.length) return;
   const said = ended.includes(opened) && parts.work.querySelector(".notice");
   const deed = ended.includes(opened) && parts.work.querySelector("h3");
   say((deed ? deed.textContent + " of " : "") + ended.join(", ") + " has ended. " + (said ? said.textContent : ""));
