@@ -164,9 +164,8 @@ def signs(last: Sequence[_Seen], sight: "Sight | None" = None) -> list[Sign]:
     if verdicts.total() >= LEAST:
         verdict, times = verdicts.most_common(1)[0]
         if times >= ONE_VERDICT * verdicts.total():
-            said = (
-                f"{times} of the last {verdicts.total()} opinions say {verdict.value}: look whether they may."
-            )
+            says = verdict.value.replace("_", " ")
+            said = f"{times} of the last {verdicts.total()} opinions say {says}: look whether they may."
             found.append(Sign(SignKind.ONE_VERDICT, said))
     texts = Counter(seen.text for seen in last if seen.text)
     if texts and (times := texts.most_common(1)[0][1]) >= SAME_TEXT * count:
