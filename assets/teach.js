@@ -184,7 +184,7 @@ function fill(cells) {
   for (const [name, [state, opinions]] of Object.entries(cells)) {
     const row = parts.list.querySelector("[data-of=" + CSS.escape(name) + "]");
     if (!row) continue;
-    row.querySelector("[data-cell=state]").textContent = state;
+    if (state !== null) row.querySelector("[data-cell=state]").textContent = state;
     row.querySelector("[data-cell=opinions]").textContent = opinions;
   }
   parts.list.drawn = null; // it is not as it was drawn any more

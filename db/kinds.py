@@ -86,6 +86,11 @@ class Traits(NamedTuple):
         """The human verdict, where there is one."""
         return Verdict(self.human) if self.human in tuple(Verdict) else None
 
+    @property
+    def truth(self) -> str:
+        """What is known to be so: the human verdict, else the gold one, else empty."""
+        return self.settled_as or self.gold
+
     def preferences(self, verdict: str, own_rationales: int = 0) -> int:
         """Count the (chosen, rejected) pairs that one of these cases gives if `verdict` is right."""
         right, wrong = self.in_context, self.out_of_context

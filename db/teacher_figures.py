@@ -178,7 +178,7 @@ def calibration(session: Session, teacher_id: int, newest: int = 5_000) -> Calib
         kind_id: traits.answers[teacher_id] == truth
         for kind_id, traits, cases in all_kinds(session)
         if cases
-        and (truth := _truth(traits))
+        and (truth := traits.truth)
         and traits.answers.get(teacher_id, Answer.UNSURE) != Answer.UNSURE
     }
     found = dict(islice(_newest(session, right), newest))
@@ -222,11 +222,6 @@ def versions(session: Session) -> list[Version]:
     return found
 
 
-def _truth(traits: Traits) -> str:
-    """What is known to be so: the human verdict, else the gold one, else empty."""
-    return traits.settled_as or traits.gold
-
-
 def _active(session: Session) -> dict[int, str]:
     rows = session.execute(sa.select(Teacher.id, Teacher.name).where(Teacher.active))
     return {teacher_id: name for teacher_id, name in rows}
@@ -255,7 +250,7 @@ def _beside_others(
 
 def _stands_alone(traits: Traits, teacher_id: int, colleagues: Mapping[int, str]) -> tuple[bool, bool] | None:
     """Say whether a teacher alone is right, and whether it alone is wrong; None where nobody can tell."""
-    truth, answer = _truth(traits), traits.answers.get(teacher_id)
+    truth, answer = traits.truth, traits.answers.get(teacher_id)
     others = [says for other, says in traits.answers.items() if other in colleagues]
     if not truth or answer is None or not others:
         return None

@@ -80,6 +80,14 @@ def teacher_named(session: Session, name: str) -> Teacher | None:
     return session.scalar(sa.select(Teacher).where(Teacher.name == name))
 
 
+def known(session: Session, name: str) -> Teacher:
+    """Return the teacher; TeachingError where the desk does not know it."""
+    teacher = teacher_named(session, name)
+    if teacher is None:
+        raise TeachingError(f"There is no teacher {name!r} on this desk.")
+    return teacher
+
+
 def askable(session: Session, name: str) -> Teacher | None:
     """Return the teacher, where the desk knows it; TeachingError for a retired one and the demo's script."""
     teacher = teacher_named(session, name)
@@ -115,7 +123,7 @@ def missing(
 
 
 def answered(session: Session, wanted: Wanted, after_id: int, count: int) -> dict[int, Answer]:
-    """Return the next cases that have the opinion wanted, by id, each with its verdict."""
+    """Return the next cases whose answer could be read, by id, each with its verdict."""
     page = {"after_id": after_id, "count": count, **_asked_for(wanted)}
     return {case_id: Answer(verdict) for case_id, verdict in session.execute(_verdicts(), page)}
 
@@ -249,9 +257,7 @@ def bring_back(session: Session, teacher_id: int, after_id: int, now: datetime) 
 
 
 def _set_active(session: Session, name: str, active: bool, annotator_id: int | None, now: datetime) -> int:
-    teacher = teacher_named(session, name)
-    if teacher is None:
-        raise TeachingError(f"There is no teacher {name!r} on this desk.")
+    teacher = known(session, name)
     if teacher.active != active:
         teacher.active = active
         action, detail = "reinstate" if active else "retire", {"teacher": name}
@@ -352,9 +358,11 @@ def _verdicts() -> sa.Select[int, Answer]:
     """Select `count` answers in the order of their cases."""
     opinions = table_of(Opinion).c
     after_id, count = (sa.bindparam(name, type_=sa.Integer) for name in ("after_id", "count"))
+    answers = table_of(TeacherAnswer).c
     return (
         sa.select(opinions.case_id, opinions.verdict)
-        .where(_is_answered(), opinions.case_id > after_id)
+        .join(table_of(TeacherAnswer), answers.opinion_id == opinions.id)
+        .where(_is_answered(), answers.parsed, opinions.case_id > after_id)
         .order_by(opinions.case_id)
         .limit(count)
     )

@@ -91,7 +91,7 @@ def looked(desk: Desk, person: Person, asked: Asked) -> dict[str, Any]:
     """
     kinds = kinds_of(desk)
     rows = rows_of(desk, configs_of(desk)[0], kinds, counting=False)
-    cells = {row.name: [state_words(row), f"{row.opinions:,}"] for row in rows}
+    cells = {row.name: [state_words(row) if row.is_going else None, f"{row.opinions:,}"] for row in rows}
     parts = {"counts": counts_of(kinds), "cells": json.dumps(cells)}
     opened = next((row for row in rows if row.name == text_of(asked, "teacher")), None)
     if opened is not None and person.role == Role.EDITOR:
@@ -120,7 +120,11 @@ def measured(desk: Desk, person: Person, asked: Asked) -> dict[str, Any]:
             case_views(session, only_right(session, row.teacher_id)),
             last_found(session, row.teacher_id, model, AS_USUAL.version),
         )
-    return {"ok": True, "teacher": row.name, "parts": {"figures": figures, "runs": runs_panel(runs)}}
+    return {
+        "ok": True,
+        "teacher": row.name,
+        "parts": {"figures": figures, "runs": runs_panel(runs, is_going=row.is_going)},
+    }
 
 
 def filled(desk: Desk, person: Person, asked: Asked) -> dict[str, Any]:
@@ -203,7 +207,9 @@ def stopped(desk: Desk, person: Person, asked: Asked) -> dict[str, Any]:
     except ProcessLookupError:
         raise TeachingError(f"What went on with {name} has just ended.") from None
     except PermissionError:
-        raise TeachingError(f"Somebody else of this machine asks {name}: it is stopped there.") from None
+        raise TeachingError(
+            f"Another account of this machine asks {name}: only that one can stop it."
+        ) from None
     return {"ok": True, "says": "Stops when the answers on their way are back; Stop again gives them up."}
 
 
@@ -292,7 +298,8 @@ def server_functions(desk: Desk) -> list[Callable[..., dict[str, Any]]]:
 
 def _function(desk: Desk, name: str, handler: Handler, role: Role) -> Callable[..., dict[str, Any]]:
     def asked(payload: dict[str, Any], request: gr.Request) -> dict[str, Any]:
-        return _answered(desk, request, role, lambda person: handler(desk, person, payload))
+        given = payload if isinstance(payload, dict) else {}
+        return _answered(desk, request, role, lambda person: handler(desk, person, given))
 
     asked.__name__ = f"{name}_"
     return asked

@@ -76,14 +76,17 @@ class Board:
 
     def _write(self) -> None:
         told = {**self._told, "figures": self._figures()}
-        write_whole(self._path, json.dumps(told, ensure_ascii=False).encode())
+        write_whole(self._path, json.dumps(told, ensure_ascii=False).encode(errors="replace"))
 
     def _keep_writing(self) -> None:
         while not self._over.wait(EVERY_S):
-            try:
-                self._write()
-            except OSError as error:  # a full disk is no reason to end what is done: the database says that
-                logger.warning("%s cannot be written (%s)", self._path, error.strerror)
+            self._write_if_possible()
+
+    def _write_if_possible(self) -> None:
+        try:
+            self._write()
+        except OSError as error:  # a full disk is no reason to end what is done: the database says that
+            logger.warning("%s cannot be written (%s)", self._path, error.strerror)
 
     @contextmanager
     def _written(self) -> Iterator[None]:
@@ -105,7 +108,7 @@ class Board:
             self._over.set()
             writing.join()
             self._told["ended"] = now().isoformat()
-            self._write()
+            self._write_if_possible()
 
 
 @contextmanager
@@ -114,11 +117,15 @@ def doing(desk: Desk, name: str, deed: Deed, figures: Callable[[], dict[str, Any
 
     Raises TeachingError where something is being done with it already.
     """
-    busy = TeachingError(f"{name} is being asked already: wait until that is done, or stop it.")
-    with held(file_of(desk, name, "lock"), busy):
+    with held(file_of(desk, name, "lock"), busy(name)):
         board = Board(file_of(desk, name, "json"), deed, figures)
         with board._written():
             yield board
+
+
+def busy(name: str) -> TeachingError:
+    """Say that something is being done with a teacher."""
+    return TeachingError(f"Something is being done with {name} already: wait until that is done, or stop it.")
 
 
 def standing(desk: Desk, name: str) -> Standing | None:
@@ -131,7 +138,7 @@ def standing(desk: Desk, name: str) -> Standing | None:
         one = Standing(Deed(told.pop("deed")), going, **told)
     except FileNotFoundError:
         return None
-    except (ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError):
         logger.warning("What was done with %r last cannot be read", name)
         return None
     if one.ended is None and not going:

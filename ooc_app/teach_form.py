@@ -88,7 +88,7 @@ def text_of(typed: Typed, name: str) -> str:
         return ""
     if len(value) > TYPED_MAX:
         raise FormError(f"What is typed as {name} is too long.")
-    return value.strip()
+    return value.encode(errors="replace").decode().strip()
 
 
 def _number(typed: Typed, name: str, *, whole: bool) -> float | int | None:

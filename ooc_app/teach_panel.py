@@ -145,7 +145,7 @@ def state_words(row: Row) -> str:
         return "retired"
     if row.kind == TeacherKind.SCRIPTED:
         return "cannot be asked"
-    if last is not None and last.deed is Deed.RUN:
+    if last is not None and last.deed is Deed.RUN and last.why != "all":
         return _ended_words(last)
     if row.config is None:
         return "recorded" if row.kind == TeacherKind.RECORDED else "not in the settings"
@@ -158,8 +158,8 @@ def _ended_words(last: Standing) -> str:
     if last.why == "alarm":
         return f"paused: {last.said}"
     if last.why in (FAILED, "teacher"):
-        return f"ended: {last.said}"
-    words = {"stopped": "stopped", CUT_OFF: "cut off", "all": "all asked"}
+        return "could not go on"  # what it said may name its address, which is for editors
+    words = {"stopped": "stopped", CUT_OFF: "cut off"}
     return words.get(str(last.why), "ended at its limit")
 
 
@@ -303,7 +303,7 @@ def _more(row: Row, held: str) -> str:
             f'<p><button type="button" data-deed="flip"{held}>Order test</button> <span class="teach-soft">'
             "asks again about 50 cases with the verdicts the other way round; keeps nothing</span></p>"
         )
-    if row.teacher_id is not None and row.is_active:
+    if row.teacher_id is not None and (row.is_active or row.opinions):  # cut off, it is done again
         parts.append(_asking_twice("retire", "Retire", "Its opinions stay and count no more.", held))
     if row.teacher_id is not None and not row.is_active:
         parts.append(
@@ -326,11 +326,11 @@ def _asking_twice(deed: str, words: str, what: str, held: str) -> str:
 # ---- its runs ----
 
 
-def runs_panel(runs: Sequence[RunView]) -> str:
-    """Draw the runs in which a teacher was asked, the newest first."""
+def runs_panel(runs: Sequence[RunView], *, is_going: bool = False) -> str:
+    """Draw the runs in which a teacher was asked, the newest first; that one may go on."""
     if not runs:
         return ""
-    body = "".join(_run(one) for one in runs)
+    body = "".join(_run(one, is_going=is_going and one is runs[0]) for one in runs)
     heads = "".join(f'<th scope="col" class="{kind}">{words}</th>' for words, kind in RUN_HEADS)
     return (
         '<h3>Runs</h3><div class="teach-scroll" tabindex="0" role="group" aria-label="Runs">'
@@ -338,8 +338,8 @@ def runs_panel(runs: Sequence[RunView]) -> str:
     )
 
 
-def _run(one: RunView) -> str:
-    ended = RUN_ENDS.get(one.why or "", one.why or "goes on")
+def _run(one: RunView, *, is_going: bool) -> str:
+    ended = RUN_ENDS.get(one.why or "", one.why or ("goes on" if is_going else CUT_OFF))
     kept = f"{render.count(one.kept)} of {render.count(max(one.asked, one.kept))}"
     return (
         f"<tr><td>{_moment(one.started)}</td><td>{escape(one.who or '')}</td><td>{escape(one.model)} "

@@ -196,7 +196,7 @@ def rehearsal_panel(outcome: Figures, standing: Standing) -> str:
     """Draw three cases in full: what was sent, what came back, how it was read; and what all would take."""
     cases = outcome.get("cases") or []
     if not cases:
-        return ""
+        return '<p class="teach-soft">There is no case left that this teacher could be asked about.</p>'
     failed = "".join(
         f"<li>No answer: {render.counted(n, 'case')}, {escape(why)}.</li>"
         for why, n in _counts(outcome, "failed")

@@ -17,7 +17,7 @@ from typing import Final
 from db.teaching import TeachingError
 from db.vocabulary import Split
 from ooc_app.desk import Desk
-from ooc_app.teach_board import Deed, Standing, file_of, standing
+from ooc_app.teach_board import Deed, busy, file_of, standing
 from training.config import PROJECT_DIR
 
 START_S: Final = 60.0  # until a process has said that it began
@@ -59,7 +59,7 @@ def begin(desk: Desk, name: str, order: Order, annotator_id: int | None) -> None
     """Begin, and return when the process has. Raises TeachingError, saying why, where it ends at once."""
     before = standing(desk, name)
     if before is not None and before.going:
-        raise TeachingError(f"{name} is being asked already: wait until that is done, or stop it.")
+        raise busy(name)
     who = [] if annotator_id is None else [f"--annotator={annotator_id}"]
     command = [
         sys.executable, "-m", "ooc_app", "teach", f"--data={desk.data_dir}", "--json",
@@ -88,16 +88,18 @@ def stop(desk: Desk, name: str) -> None:
     going = standing(desk, name)
     if going is None or not going.going:
         raise TeachingError(f"Nothing goes on with {name}, so there is nothing to stop.")
+    if going.ended is not None:  # what has the teacher now has not said yet who it is
+        raise busy(name)
     os.kill(going.pid, signal.SIGTERM)
 
 
-def _wait_for(desk: Desk, name: str, process: "subprocess.Popen[bytes]", log_path: Path) -> Standing | None:
+def _wait_for(desk: Desk, name: str, process: "subprocess.Popen[bytes]", log_path: Path) -> None:
     deadline = time.monotonic() + START_S
     while time.monotonic() < deadline:
         ended = process.poll() is not None
         found = standing(desk, name)
         if found is not None and found.pid == process.pid:
-            return found
+            return
         if ended:
             said = log_path.read_text(encoding="utf-8", errors="replace").strip().splitlines()
             raise TeachingError(said[-1] if said else f"Asking {name} ended at once, without a word.")

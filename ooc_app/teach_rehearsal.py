@@ -21,11 +21,11 @@ from db.teaching import Gap
 from ooc_app.desk import Desk
 from ooc_app.render import duration
 from ooc_app.teach_board import Deed, doing
-from ooc_app.teacher_settings import OPENAI, at_hand
-from ooc_app.teaching import Asking, Environment, Passing, prepared, wanted_of
+from ooc_app.teacher_settings import OPENAI
+from ooc_app.teaching import PAGE, Asking, Environment, Passing, opened, prepared, wanted_of
 from training.records import CaseInput
-from training.teacher_question import answer_schema, teacher_question
-from training.teachers import Asked, TeacherConfig, open_teacher
+from training.teacher_question import teacher_question
+from training.teachers import Asked, TeacherConfig
 from training.teaching import Ended, Limits, Opined, teach
 
 CASES: Final = 3
@@ -80,14 +80,17 @@ def rehearse(
     config, passing = asking.config, Passing(asking.config.text_only)
     wanted, opined = wanted_of(desk, asking), dict[str, Opined]()
 
+    def page(after_id: int) -> list[int]:
+        with desk.sessions() as session:
+            return kept.missing(session, wanted, after_id=after_id, count=PAGE)
+
     def figures() -> dict[str, Any]:
         return {"kept": len(opined), "total": count}
 
     with doing(desk, config.name, Deed.REHEARSE, figures) as board:
         with desk.sessions() as session:
             gap = kept.count_missing(session, wanted)
-            case_ids = kept.missing(session, wanted, count=count)
-        cases = list(islice(prepared(desk, lambda after_id: [] if after_id else case_ids, passing), count))
+        cases = list(islice(prepared(desk, page, passing), count))
         ended, took = asyncio.run(_asked(desk, asking, environment, cases, opined, stop))
         rehearsed = (
             Rehearsed(one.case, passing.ids[one.case.id], sent(asking, one), opined.get(one.case.id))
@@ -126,7 +129,7 @@ async def _asked(
     def note(one: Opined) -> None:
         opined[one.case_id] = one
 
-    teacher = open_teacher(at_hand(desk, asking.config), environment, answer_schema(asking.wording))
+    teacher = opened(desk, asking, environment)
     try:
         began = time.monotonic()
         ended = await teach(

@@ -63,12 +63,13 @@ def rows_of(
 
 
 def row_of(desk: Desk, name: str, *, counting: bool = True) -> Row:
-    """Return one teacher, likewise. Raises UnknownTeacherError, and SettingsError for wrong settings."""
-    config = teacher_configs(desk).get(name)
+    """Return one teacher, likewise. Raises UnknownTeacherError."""
+    configs, trouble = configs_of(desk)
+    config = configs.get(name)
     with desk.sessions() as session:
         teacher = session.scalar(sa.select(Teacher).where(Teacher.name == name))
     if config is None and teacher is None:
-        raise UnknownTeacherError("There is no such teacher any more.")
+        raise UnknownTeacherError(trouble or "There is no such teacher any more.")
     return _row(desk, name, config, teacher, _told(kinds_of(desk)), counting=counting)
 
 
@@ -101,7 +102,7 @@ def _told(kinds: Kinds) -> dict[int, Counter[str]]:
     """Count by teacher the opinions, the unsure ones, those that can be judged, and those that are right."""
     told: dict[int, Counter[str]] = {}
     for traits, cases in kinds:
-        truth = traits.settled_as or traits.gold
+        truth = traits.truth
         for teacher_id, answer in traits.answers.items():
             one = told.setdefault(teacher_id, Counter())
             one["opinions"] += cases

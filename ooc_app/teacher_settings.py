@@ -21,10 +21,9 @@ from tomlkit import TOMLDocument
 from tomlkit.exceptions import TOMLKitError
 from tomlkit.items import Table
 
-from db.teaching import TeachingError
 from ooc_app.desk import Desk, SettingsError
 from ooc_app.intake.images import write_whole
-from ooc_app.teach_board import file_of
+from ooc_app.teach_board import busy, file_of
 from ooc_app.turns import held
 from training.config import located
 from training.teachers import TeacherConfig, TeacherError
@@ -125,7 +124,7 @@ def change_teacher(desk: Desk, name: str, config: TeacherConfig) -> None:
         body.extend(behind)
 
     path = _path(desk)
-    with held(file_of(desk, name, "lock"), _busy(name)), _alone(path):
+    with held(file_of(desk, name, "lock"), busy(name)), _alone(path):
         text = _read(path)
         _known(text, name)
         wanted = _plain(text)
@@ -140,7 +139,7 @@ def remove_teacher(desk: Desk, name: str) -> None:
     of its own, and TeachingError while something is done with it.
     """
     path = _path(desk)
-    with held(file_of(desk, name, "lock"), _busy(name)), _alone(path):
+    with held(file_of(desk, name, "lock"), busy(name)), _alone(path):
         text = _read(path)
         _known(text, name)
         wanted = _plain(text)
@@ -257,10 +256,6 @@ def _plain(text: str) -> dict[str, Any]:
 def _known(text: str, name: str) -> None:
     if name not in configs_in(text):
         raise SettingsError(f"settings.toml has no teacher {name!r} any more.")
-
-
-def _busy(name: str) -> TeachingError:
-    return TeachingError(f"{name} is being asked now: wait until that is done, or stop it.")
 
 
 def _quoted(name: str) -> str:

@@ -34,7 +34,7 @@ from ooc_app.teacher_settings import at_hand
 from training.teacher_question import AS_USUAL, Wording, answer_schema, clean
 from training.teacher_sight import Sight, SightTest, sight_test
 from training.teachers import Asked, Teacher, TeacherConfig, open_teacher
-from training.teaching import Ended, Limits, Opined, teach
+from training.teaching import Ended, Limits, Opined, Why, teach
 
 if TYPE_CHECKING:
     from training.teacher_watch import TeacherWatch
@@ -109,12 +109,8 @@ class Flipped:
             {"usual": usual, "turned": turned, "cases": cases}
             for (usual, turned), cases in sorted(self.verdicts.items())
         ]
-        return {
-            "compared": self.compared,
-            "changed": self.changed,
-            "cost": self.cost,
-            "verdicts": verdicts,
-        }
+        told = {"compared": self.compared, "changed": self.changed}
+        return {**told, "cost": self.cost, "verdicts": verdicts}
 
 
 @dataclass
@@ -177,7 +173,7 @@ def teach_desk(
         doing(desk, config.name, Deed.RUN, watch.figures) as board,
         tempfile.TemporaryDirectory(prefix="ooc-sight-") as folder,
     ):
-        teacher = _opened(desk, asking, environment)
+        teacher = opened(desk, asking, environment)
         run = _begun(desk, asking, annotator_id)
         test = _sight_test(desk, run, config, Path(folder), go_on=watch.go_on)
         passing = Passing(config.text_only)
@@ -197,7 +193,7 @@ def teach_desk(
             with Ahead(prepared(desk, page, passing), 2 * teacher.takes) as cases:
                 ended = asyncio.run(_taught(teacher, asking, cases, keep, watch, stop, test))
         except BaseException as error:
-            _end(desk, run, f"failed: {type(error).__name__}", 0, test)
+            _end(desk, run, _why(error), 0, test)
             raise
         sight = _end(desk, run, ended.why, ended.asked, test)
         taught = Taught(ended, passing.passed_over, gap(desk, asking), sight)
@@ -236,20 +232,20 @@ def flip(
             verdicts.append((before[passing.ids.pop(opined.case_id)], opined.opinion.verdict))
 
     with doing(desk, asking.config.name, Deed.FLIP, watch.figures) as board:
-        teacher = _opened(desk, turned, environment)
+        teacher = opened(desk, turned, environment)
         run = _begun(desk, turned, annotator_id)
         cases = prepared(desk, lambda after_id: [] if after_id else list(before), passing)
-        ended = asyncio.run(_taught(teacher, turned, cases, keep, watch, stop))
-        spent = watch.figures()
-        flipped = Flipped(ended, Counter(verdicts), spent["cost"])
-        found = {FLIP: flipped.figures()} if flipped.compared else None
-        detail = {"teacher": asking.config.name, "run": run.id}
+        try:
+            ended = asyncio.run(_taught(teacher, turned, cases, keep, watch, stop))
+        except BaseException as error:
+            _end_flip(desk, run, _why(error), 0, watch, None)
+            raise
+        flipped = Flipped(ended, Counter(verdicts), watch.figures()["cost"])
         with write_session(desk.sessions) as session:
+            detail = {"teacher": asking.config.name, "run": run.id}
             session.add(Event(at=now(), annotator_id=annotator_id, action="flip", detail=detail))
-            end_run(
-                session, run.id, ended.why, ended.asked, now(), found,
-                tokens_in=spent["tokens_in"], tokens_out=spent["tokens_out"], cost=spent["cost"],
-            )  # fmt: skip
+        found = {FLIP: flipped.figures()} if flipped.compared else None
+        _end_flip(desk, run, ended.why, ended.asked, watch, found)
         board.end(ended.why, ended.said, flipped.figures())
     return flipped
 
@@ -325,7 +321,8 @@ async def _taught(
         await teacher.close()
 
 
-def _opened(desk: Desk, asking: Asking, environment: Environment) -> Teacher:
+def opened(desk: Desk, asking: Asking, environment: Environment) -> Teacher:
+    """Open a teacher. Raises TeacherError where it cannot be, and TeachingError for a retired one."""
     with desk.sessions() as session:
         kept.askable(session, asking.config.name)
     return open_teacher(at_hand(desk, asking.config), environment, answer_schema(asking.wording))
@@ -338,6 +335,22 @@ def _begun(desk: Desk, asking: Asking, annotator_id: int | None) -> TeachRun:
             session, config.name, KINDS[config.kind],
             prompt_version=asking.wording.version, model=config.model, annotator_id=annotator_id, now=now(),
         )  # fmt: skip
+
+
+def _end_flip(
+    desk: Desk, run: TeachRun, why: str, asked: int, watch: "TeacherWatch", found: dict[str, Any] | None
+) -> None:
+    spent = watch.figures()
+    with write_session(desk.sessions) as session:
+        end_run(
+            session, run.id, why, asked, now(), found,
+            tokens_in=spent["tokens_in"], tokens_out=spent["tokens_out"], cost=spent["cost"],
+        )  # fmt: skip
+
+
+def _why(error: BaseException) -> str:
+    """Say why a run ended that could not end well."""
+    return Why.STOPPED if isinstance(error, KeyboardInterrupt) else f"failed: {type(error).__name__}"
 
 
 def _sight_test(

@@ -24,7 +24,7 @@ import httpx2  # what openai talks through, and brings along
 import openai
 from PIL import Image
 
-from training.teacher_question import SCHEMA
+from training.teacher_question import SCHEMA, clean
 from training.teachers import (
     Asked,
     BusyError,
@@ -38,6 +38,7 @@ from training.teachers import (
 
 OPENAI = "https://api.openai.com/v1"
 ANSWER_BYTES = 1_000_000
+TOKENS_MAX = 1_000_000_000  # more in one answer is no count
 SAID_MAX = 200  # characters of a server's message that are passed on
 CONNECT_S = 10.0
 JPEG_QUALITY = 90
@@ -179,12 +180,12 @@ class EndpointTeacher:
             model, finish = said.get("model"), choice.get("finish_reason")
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
             return BusyError("no completion", billed=True)
-        tokens_in, tokens_out = (n if type(n) is int and n >= 0 else None for n in counted)
+        tokens_in, tokens_out = (n if type(n) is int and 0 <= n <= TOKENS_MAX else None for n in counted)
         if not text and isinstance(refusal, str) and refusal:
             text, finish = refusal, "refusal"
         return Reply(
             self._without_key(text),
-            self._without_key(model)[:SAID_MAX] if isinstance(model, str) else self._config.model,
+            clean(self._without_key(model))[:SAID_MAX] if isinstance(model, str) else self._config.model,
             tokens_in,
             tokens_out,
             finish=finish if isinstance(finish, str) else None,
@@ -278,7 +279,7 @@ def _text(content: object) -> str:
 
 
 def _in_short(text: str) -> str:
-    line = " ".join(text.split())
+    line = clean(text)
     return line if len(line) <= SAID_MAX else f"{line[:SAID_MAX]} ..."
 
 

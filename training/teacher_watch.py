@@ -153,7 +153,7 @@ def signs(last: Sequence[_Seen], sight: "Sight | None" = None) -> list[Sign]:
     refused = sum(seen.unread is Unread.REFUSED for seen in last)
     if refused >= REFUSES * count:
         said = (
-            f"{refused} of the last {count} answers decline to answer: this model may not be let to do this."
+            f"{refused} of the last {count} answers decline to answer: the model may refuse such questions."
         )
         found.append(Sign(SignKind.REFUSES, said))
     unread = sum(not seen.parsed for seen in last) - refused
@@ -165,7 +165,8 @@ def signs(last: Sequence[_Seen], sight: "Sight | None" = None) -> list[Sign]:
         verdict, times = verdicts.most_common(1)[0]
         if times >= ONE_VERDICT * verdicts.total():
             says = verdict.value.replace("_", " ")
-            said = f"{times} of the last {verdicts.total()} opinions say {says}: look whether they may."
+            share = f"{times} of the last {verdicts.total()} opinions say {says}"
+            said = f"{share}: read some to see whether that can be."
             found.append(Sign(SignKind.ONE_VERDICT, said))
     texts = Counter(seen.text for seen in last if seen.text)
     if texts and (times := texts.most_common(1)[0][1]) >= SAME_TEXT * count:

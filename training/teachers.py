@@ -8,7 +8,6 @@ and one line in `KINDS`. Nothing is loaded before a teacher of its kind is opene
 
 import ipaddress
 import json
-import math
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -22,6 +21,7 @@ from training.teacher_question import SCHEMA
 
 ROLES = ("user", "assistant")
 KEY_NAME = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
+NAME_MAX = 100
 MODEL_MAX = 200  # characters
 
 
@@ -78,8 +78,9 @@ class TeacherConfig:
     path: str | None = None
 
     def __post_init__(self) -> None:
-        if not self.name.strip() or not self.name.isprintable():
-            raise TeacherError("A teacher needs a name of characters that can be printed.")
+        fits = self.name == self.name.strip() and self.name.isprintable() and 0 < len(self.name) <= NAME_MAX
+        if not fits:
+            raise TeacherError(f"A teacher needs a name of up to {NAME_MAX} characters that can be printed.")
         if self.kind not in KINDS:
             raise TeacherError(
                 f"There is no kind of teacher {self.kind!r}; choose one of {', '.join(KINDS)}."
@@ -117,7 +118,7 @@ _RANGES: dict[str, tuple[float, float]] = {
 def _check_numbers(config: TeacherConfig) -> None:
     for name, (least, most) in _RANGES.items():
         value = getattr(config, name)
-        if value is not None and not (math.isfinite(value) and least <= value <= most):
+        if value is not None and not least <= value <= most:
             raise TeacherError(f"{name} {value!r} is not between {least:g} and {most:g}.")
 
 

@@ -145,7 +145,7 @@ async def teach(
 
     `cases` is read in this thread; `keep` is called on other threads, up to `teacher.takes` at once. What
     either raises ends the run, and so does whatever the teacher raises that is not foreseen; questions on
-    their way are given up then. In every other end they are waited for and kept. The teacher stays open.
+    their way are given up then, as when the time is up. In every other end they are waited for and kept.
     What `sight` asks comes before the next case, within all limits but that of cases, and is not kept.
     """
     run = _Run(teacher, config, iter(cases), keep, limits, watch, stop, wording, patience, sight)
@@ -172,8 +172,7 @@ class _Tally:
     spend: Spend = field(default_factory=Spend)
 
     def sum_of(self, counts: Sequence[int | None]) -> int | None:
-        known = [count for count in counts if count is not None]
-        return sum(known) if len(known) == len(counts) else None
+        return None if None in counts else sum(count or 0 for count in counts)
 
 
 @dataclass
@@ -214,8 +213,7 @@ class _Run:
 
     def ended(self) -> Ended:
         """Say how the run ended; when all workers are done."""
-        full = self.limits.cases is not None and self._taken >= self.limits.cases
-        last = Why.CASES if full else Why.ALL
+        last = Why.CASES if self._taken == self.limits.cases else Why.ALL
         why, said = self._over or (last, ENDINGS[last])
         return Ended(why, said, self._asked, self._kept, self._failed)
 
@@ -269,14 +267,16 @@ class _Run:
 
     async def _opined(self, asked: Asked, tally: _Tally) -> Opined:
         """Ask about a case, once more where the answer cannot be read. Raises as `_reply` does."""
-        shown = not self.config.text_only
-        turns = [Turn("user", teacher_question(asked.case, self.wording, shown=shown))]
+        turns = [Turn("user", teacher_question(asked.case, self.wording, shown=not self.config.text_only))]
         reply = await self._reply(asked, turns, tally)
         opinion, unread = self._read(reply)
         if unread is Unread.UNPARSED:
             turns += [Turn("assistant", reply.text.strip()[:QUOTED_MAX]), Turn("user", REMINDER)]
-            with suppress(BusyError, CaseFailedError):  # the first answer stands
-                opinion, unread = self._read(await self._reply(asked, turns, tally))
+            with suppress(BusyError, CaseFailedError, _OverError):  # whatever comes now, the first stands
+                try:
+                    opinion, unread = self._read(await self._reply(asked, turns, tally))
+                except TeacherError as error:
+                    self._end(Why.TEACHER, str(error))
         return self._as_kept(asked, tally, opinion, unread)
 
     def _read(self, reply: Reply) -> tuple[ParsedOpinion | None, Unread | None]:
@@ -369,7 +369,7 @@ class _Run:
     def _hold(self, seconds: float) -> None:
         """Have every worker wait for as long as the server asks."""
         if seconds > self.patience.rest_max:
-            said = f"{self.config.name} wants to be left alone for {seconds / 60:.0f} minutes: go on then."
+            said = f"{self.config.name} asks for a pause of {seconds / 60:.0f} minutes: go on after it."
             self._end(Why.TEACHER, said)
         self._pace.hold(seconds)
 

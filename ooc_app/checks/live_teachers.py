@@ -56,8 +56,8 @@ def goes_to(config: TeacherConfig) -> str:
     address = config.base_url or OPENAI
     if is_loopback(address):
         return "stays on this machine"
-    what = "the caption" if config.text_only else "the picture and the caption"
-    return f"sends {what} to {urlsplit(address).netloc}"
+    what = "caption, date and place" if config.text_only else "picture, caption, date and place"
+    return f"sends the {what} to {urlsplit(address).netloc}"
 
 
 def answerers(desk: Desk, names: Sequence[str], environment: Mapping[str, str]) -> list[Answerer]:

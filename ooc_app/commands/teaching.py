@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from db.stats import stats
 from db.vocabulary import Answer, Split
 from ooc_app import teaching
 from ooc_app.auth import local_person
@@ -20,7 +19,9 @@ from ooc_app.desk import Desk
 from ooc_app.render import count, counted, percent
 from ooc_app.retiring import count_to_change, reinstate, retire
 from ooc_app.teach_board import Deed
+from ooc_app.teach_panel import Row
 from ooc_app.teach_rehearsal import Rehearsal, Rehearsed, rehearse, time_words
+from ooc_app.teach_rows import kinds_of, rows_of
 from ooc_app.teacher_connection import connection
 from ooc_app.teacher_settings import at_hand, presets, teacher_config, teacher_configs
 from ooc_app.teaching import Asking, Taught
@@ -52,7 +53,7 @@ def add_commands(add: Add) -> None:
     limits.add_argument("--limit", type=int, metavar="N", help="cases asked about")
     limits.add_argument("--budget", type=float, metavar="USD", help="money, by the prices in settings.toml")
     limits.add_argument("--tokens", type=int, metavar="N", help="tokens, of questions and answers")
-    limits.add_argument("--minutes", type=float, metavar="N")
+    limits.add_argument("--minutes", type=float, metavar="N", help="of the whole run")
     asking.add_argument("--annotator", type=int, help=argparse.SUPPRESS)  # the page says whose deed it is
     asking.add_argument("--go-on", action="store_true", help="do not end where the answers look wrong")
 
@@ -117,7 +118,7 @@ def change(desk: Desk, given: argparse.Namespace) -> int:
     with bar_of(given.teacher, given) as bar:
         bar.total = count_to_change(desk, given.teacher, deed)
         change_ = retire if given.retire else reinstate
-        opinions = change_(desk, given.teacher, _who(desk, given), lambda done: _advance(bar, done))
+        opinions = change_(desk, given.teacher, _who(desk, given), bar.update)
     if given.json:
         _tell(
             given,
@@ -134,33 +135,31 @@ def change(desk: Desk, given: argparse.Namespace) -> int:
 def list_teachers(desk: Desk, given: argparse.Namespace) -> int:
     """Say which teachers are in settings.toml and on the desk."""
     configs = teacher_configs(desk)
-    with desk.sessions() as session:
-        known = {one["name"]: one for one in stats(session)["teachers"]}
-    rows = []
-    for name in [*configs, *(name for name in known if name not in configs)]:
-        config, seen = configs.get(name), known.get(name)
-        rows.append(
-            {
-                "name": name,
-                "kind": config.kind if config else known[name]["kind"],
-                "model": config.model if config else None,
-                "opinions": seen["opinions"] if seen else 0,
-                "missing": teaching.gap(desk, Asking(config)).cases if config else None,
-                "active": seen["active"] if seen else True,
-            }
-        )
+    rows = rows_of(desk, configs, kinds_of(desk))
     if given.json:
-        print(json.dumps({"teachers": rows}))
+        print(json.dumps({"teachers": [_listed(row) for row in rows]}))
         return 0
     for row in rows:
-        model = f" {row['model']}" if row["model"] else ""
-        missing = "" if row["missing"] is None else f", {row['missing']:,} missing"
-        retired = "" if row["active"] else ", retired"
-        print(f"{row['name']}: {row['kind']}{model}, {counted(row['opinions'], 'opinion')}{missing}{retired}")
+        told = _listed(row)
+        model = f" {told['model']}" if told["model"] else ""
+        missing = "" if row.missing is None else f", {row.missing:,} missing"
+        retired = "" if row.is_active else ", retired"
+        print(f"{row.name}: {told['kind']}{model}, {counted(row.opinions, 'opinion')}{missing}{retired}")
     if not configs:
         names = ", ".join(presets())
         print(f"settings.toml has no teacher to ask: add a [teachers.NAME]. The usual places: {names}.")
     return 0
+
+
+def _listed(row: Row) -> dict[str, Any]:
+    return {
+        "name": row.name,
+        "kind": row.config.kind if row.config else row.kind,
+        "model": row.config.model if row.config else None,
+        "opinions": row.opinions,
+        "missing": row.missing,
+        "active": row.is_active,
+    }
 
 
 def show_connection(config: TeacherConfig, given: argparse.Namespace) -> int:
@@ -309,10 +308,6 @@ def _printable(text: str) -> str:
 
 def _status(ended: Ended) -> int:
     return 1 if ended.why in FAILED or (ended.failed and not ended.kept) else 0
-
-
-def _advance(bar: Any, done: int) -> None:
-    bar.update(done)
 
 
 def _tell(given: argparse.Namespace, event: str, figures: dict[str, Any]) -> None:

@@ -100,13 +100,14 @@ def test_only_editors_are_offered_what_changes_something_or_told_where_a_teacher
         (ROW, "never asked"),
         (replace(ROW, opinions=3), "ready"),
         (replace(ROW, opinions=3, missing=0), "all asked"),
+        (replace(ROW, opinions=3, missing=500, standing=standing(why="all")), "ready"),  # after an import
         (replace(ROW, standing=standing(going=True, figures=FIGURES)), "asking, 25 %"),
         (replace(ROW, standing=standing(Deed.REHEARSE, going=True)), "dry run"),
         (
             replace(ROW, standing=standing(why="alarm", said="It says one thing.")),
             "paused: It says one thing.",
         ),
-        (replace(ROW, standing=standing(why=FAILED, said="No key.")), "ended: No key."),
+        (replace(ROW, standing=standing(why=FAILED, said="No key.")), "could not go on"),
         (replace(ROW, standing=standing(why="money")), "ended at its limit"),
         (replace(ROW, standing=standing(why=CUT_OFF)), "cut off"),
         (replace(ROW, is_active=False), "retired"),

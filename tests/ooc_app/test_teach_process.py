@@ -94,7 +94,7 @@ def test_a_run_is_stopped_when_the_answers_on_their_way_are_back(desk: Desk, ser
     server.free.clear()
     begin(desk, "rule", Order(), None)
     until(lambda: sum(server.asked.values()) == 4)
-    with pytest.raises(TeachingError, match="being asked already"):
+    with pytest.raises(TeachingError, match="being done with"):
         begin(desk, "rule", Order(), None)
     stop(desk, "rule")
     server.free.set()
@@ -143,6 +143,17 @@ def test_what_fails_unforeseen_stands_on_the_board(desk: Desk) -> None:
     assert found is not None
     assert (found.why, found.going) == ("failed", False)
     assert "ZeroDivisionError" in str(found.said)
+
+
+def test_stop_reaches_nobody_where_the_board_is_still_that_of_the_deed_before(desk: Desk) -> None:
+    with doing(desk, "A", Deed.RUN, dict):
+        before = standing(desk, "A")
+    assert before is not None
+    with (
+        held(file_of(desk, "A", "lock"), RuntimeError("busy")),
+        pytest.raises(TeachingError, match="being done with A"),
+    ):
+        stop(desk, "A")  # would have ended this process
 
 
 def test_a_board_that_is_damaged_is_as_good_as_none(desk: Desk) -> None:

@@ -161,9 +161,9 @@ def test_a_teacher_that_is_not_there_or_would_be_renamed_is_neither_changed_nor_
 def test_a_teacher_something_is_done_with_is_neither_changed_nor_removed(desk: Desk) -> None:
     before = _with(desk, TWO)
     with doing(desk, "vllm", Deed.RUN, dict):
-        with pytest.raises(TeachingError, match="vllm is being asked now"):
+        with pytest.raises(TeachingError, match="being done with vllm already"):
             change_teacher(desk, "vllm", TeacherConfig("vllm", "endpoint", "s"))
-        with pytest.raises(TeachingError, match="vllm is being asked now"):
+        with pytest.raises(TeachingError, match="being done with vllm already"):
             remove_teacher(desk, "vllm")
         remove_teacher(desk, "a b")
     assert _settings(desk).read_text() == before.replace(

@@ -16,7 +16,7 @@ from db.vocabulary import Answer, EvidenceKind, Split, TeacherKind
 from ooc_app import teaching
 from ooc_app.desk import Desk
 from ooc_app.intake.images import admit, stored_path
-from ooc_app.retiring import retire
+from ooc_app.retiring import reinstate, retire
 from ooc_app.teach_rehearsal import rehearse, time_words
 from ooc_app.teaching import Ahead, Asking, Taught, flip, gap, teach_desk
 from tests.ooc_app.conftest import drawn_picture
@@ -100,9 +100,9 @@ def test_a_teacher_is_asked_by_one_process_at_a_time(
     first.start()
     while not server.asked:
         threading.Event().wait(0.01)
-    with pytest.raises(TeachingError, match="being asked already"):
+    with pytest.raises(TeachingError, match="being done with"):
         taught(desk, asking())
-    with pytest.raises(TeachingError, match="being asked already"):
+    with pytest.raises(TeachingError, match="being done with"):
         retire(desk, "rule", None, lambda done: None)
     server.free.set()
     first.join()
@@ -369,6 +369,37 @@ def test_turning_the_order_of_the_verdicts_is_measured_and_changes_no_opinion(
         found = last_found(session, run.teacher_id, MODEL, PROMPT)["flip"]
     assert (found["compared"], found["changed"]) == (6, 4)
     assert {"usual": "in_context", "turned": "out_of_context", "cases": 2} in found["verdicts"]
+
+
+def test_an_answer_that_could_not_be_read_is_none_that_the_order_changed(
+    desk: Desk, asking: Callable[..., Asking], server: TeacherServer
+) -> None:
+    put_cases(desk, 3)
+    server.raw = "I cannot make up my mind."
+    taught(desk, asking())
+    server.raw = None
+    with pytest.raises(TeachingError, match="answered nothing yet"):
+        flip(desk, asking(), ENVIRONMENT, None, watch=TeacherWatch(), stop=threading.Event(), count=3)
+
+
+def test_a_reinstatement_that_is_cut_off_leaves_a_teacher_that_can_be_reinstated_and_not_asked(
+    desk: Desk, asking: Callable[..., Asking], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_cases(desk, 6)
+    taught(desk, asking())
+    retire(desk, "rule", None, lambda done: None)
+    monkeypatch.setattr("db.teaching.BATCH", 2)
+
+    def cut_off(done: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        reinstate(desk, "rule", None, cut_off)
+    assert len(said(desk)) == 2
+    with pytest.raises(TeachingError, match="rule is retired"):
+        taught(desk, asking())
+    assert reinstate(desk, "rule", None, lambda done: None) == 6
+    assert taught(desk, asking()).ended.asked == 0
 
 
 def test_what_prepares_ahead_hands_its_failure_on_and_ends_with_the_block() -> None:

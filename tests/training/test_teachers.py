@@ -329,7 +329,7 @@ def test_a_refusal_is_a_reply_that_says_so(picture: Path, sent: Sent, finish: st
 def test_a_text_in_parts_is_put_together_and_uncounted_tokens_stay_unknown(picture: Path) -> None:
     parts = [{"type": "text", "text": "Out"}, {"type": "other"}, "x", {"type": "text", "text": "side"}]
     choice = {"message": {"content": parts}}
-    for usage in (None, {}, {"prompt_tokens": "many", "completion_tokens": -1}):
+    for usage in (None, {}, {"prompt_tokens": "many", "completion_tokens": 10**400}):
         body = json.dumps({"choices": [choice], "usage": usage}).encode()
         (reply,), _ = replies(lambda _, body=body: Sent(body=body), picture)  # type: ignore[misc]
         assert isinstance(reply, Reply)

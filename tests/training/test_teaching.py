@@ -404,6 +404,26 @@ def test_a_run_ends_before_it_takes_more_tokens_than_it_may(picture: Path) -> No
     assert done.ended.asked == done.ended.kept
 
 
+@pytest.mark.parametrize(
+    ("second", "limits", "why"),
+    [(fails(402), Limits(), Why.TEACHER), (opines(), Limits(tokens=2_400), Why.TOKENS)],
+)
+def test_a_paid_answer_is_kept_where_the_run_ends_before_its_reminder(
+    picture: Path, second: Sent, limits: Limits, why: Why
+) -> None:
+    answer = one_after_another([says("I think it is fine."), second])
+    done = ran(answer, cases(picture, 5), limits=limits, concurrency=1)
+    assert (done.ended.why, done.ended.kept) == (why, 1)
+    assert (done.kept[0].raw, done.kept[0].parsed) == ("I think it is fine.", False)
+
+
+def test_a_servers_words_are_no_danger_to_who_reads_them(picture: Path) -> None:
+    told = json.dumps({"error": {"message": "pay \ud800", "type": "t", "param": None, "code": None}}).encode()
+    done = ran(lambda _: Sent(402, told), cases(picture, 1))
+    assert "pay" in done.ended.said
+    assert done.ended.said.encode()
+
+
 def test_a_budget_too_small_for_one_question_asks_none(picture: Path) -> None:
     done = ran(lambda _: opines(), cases(picture, 50), limits=Limits(tokens=500))
     assert (done.ended.why, done.ended.asked, done.faults.count) == (Why.TOKENS, 0, 0)
@@ -518,7 +538,7 @@ def test_the_wording_reaches_the_teacher_and_its_answer_is_read_by_it(picture: P
 def test_an_alarm_pauses_the_run_unless_it_is_told_to_go_on(picture: Path) -> None:
     paused = ran(lambda _: opines(), cases(picture, 80))
     assert paused.ended.why is Why.ALARM
-    assert "out_of_context" in paused.ended.said
+    assert "say out of context" in paused.ended.said
     assert 50 <= paused.ended.kept <= 54
     gone_on = ran(lambda _: opines(), cases(picture, 80), watch=TeacherWatch(go_on=True))
     assert (gone_on.ended.why, gone_on.ended.kept) == (Why.ALL, 80)

@@ -189,10 +189,18 @@ def test_endpoints_that_are_not_retired_are_offered_and_nobody_on_a_demo_page(
 @pytest.mark.parametrize(
     ("base_url", "text_only", "said"),
     [
-        (None, False, "sends the picture and the caption to api.openai.com"),
-        ("https://teach.example:8443/v1", False, "sends the picture and the caption to teach.example:8443"),
-        ("https://teach.example/v1", True, "sends the caption to teach.example"),
-        ("https://127.0.0.1.teach.example/v1", True, "sends the caption to 127.0.0.1.teach.example"),
+        (None, False, "sends the picture, caption, date and place to api.openai.com"),
+        (
+            "https://teach.example:8443/v1",
+            False,
+            "sends the picture, caption, date and place to teach.example:8443",
+        ),
+        ("https://teach.example/v1", True, "sends the caption, date and place to teach.example"),
+        (
+            "https://127.0.0.1.teach.example/v1",
+            True,
+            "sends the caption, date and place to 127.0.0.1.teach.example",
+        ),
         ("http://127.0.0.1:11434/v1", False, "stays on this machine"),
         ("http://[::1]:8000/v1", False, "stays on this machine"),
         ("http://localhost:8000/v1", True, "stays on this machine"),
