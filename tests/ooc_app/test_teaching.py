@@ -382,6 +382,36 @@ def test_an_answer_that_could_not_be_read_is_none_that_the_order_changed(
         flip(desk, asking(), ENVIRONMENT, None, watch=TeacherWatch(), stop=threading.Event(), count=3)
 
 
+def test_an_order_test_that_fails_ends_its_run_with_what_it_cost(
+    desk: Desk, asking: Callable[..., Asking]
+) -> None:
+    class Failing(TeacherWatch):
+        def note(self, opined: Opined) -> None:
+            super().note(opined)
+            raise ZeroDivisionError
+
+    put_cases(desk, 3)
+    taught(desk, asking())
+    with pytest.raises(ZeroDivisionError):
+        flip(desk, asking(), ENVIRONMENT, None, watch=Failing(), stop=threading.Event(), count=3)
+    with desk.sessions() as session:
+        run = session.scalars(sa.select(TeachRun).order_by(TeachRun.id.desc())).first()
+        assert run is not None
+        assert (run.why, run.cost > 0, run.ended_at is not None) == ("failed: ZeroDivisionError", True, True)
+
+
+def test_a_retired_teacher_is_not_asked_in_a_dry_run(
+    desk: Desk, asking: Callable[..., Asking], server: TeacherServer
+) -> None:
+    put_cases(desk, 3)
+    taught(desk, asking(Limits(cases=1)))
+    retire(desk, "rule", None, lambda done: None)
+    before = server.asked.total()
+    with pytest.raises(TeachingError, match="rule is retired"):
+        rehearse(desk, asking(), ENVIRONMENT, stop=threading.Event())
+    assert server.asked.total() == before
+
+
 def test_a_reinstatement_that_is_cut_off_leaves_a_teacher_that_can_be_reinstated_and_not_asked(
     desk: Desk, asking: Callable[..., Asking], monkeypatch: pytest.MonkeyPatch
 ) -> None:
