@@ -48,10 +48,6 @@ NO_TRUTH: Final = "No case it reached a verdict on has a gold verdict or a human
 NO_CONFIDENCE: Final = "It does not say how sure it is."
 
 
-class UnknownTeacherError(LookupError):
-    """Raised when there is no teacher with the id asked for."""
-
-
 @dataclass(frozen=True)
 class Judged:
     """How a teacher does where what is true is known."""
@@ -130,10 +126,8 @@ class Version(NamedTuple):
 
 
 def teacher_figures(session: Session, teacher_id: int) -> TeacherFigures:
-    """Return how a teacher does. Raises UnknownTeacherError."""
-    teacher = session.get(Teacher, teacher_id)
-    if teacher is None:
-        raise UnknownTeacherError(f"There is no teacher {teacher_id} on this desk.")
+    """Return how a teacher does."""
+    teacher = session.get_one(Teacher, teacher_id)
     kinds = [(traits, cases) for _, traits, cases in all_kinds(session) if cases]
     with_gold, with_people = answers_beside(kinds, teacher_id)
     colleagues = _active(session)

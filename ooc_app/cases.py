@@ -5,24 +5,21 @@ case that is open stand in the page's address, so a link to `?case=12` opens tha
 signs in. Everybody of the desk may look; only editors import and export.
 """
 
-import logging
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import gradio as gr
-from sqlalchemy.exc import OperationalError
 
 from db.views import UnknownCaseError
 from db.vocabulary import Role
 from ooc_app import case_list, case_panel, case_transfer
-from ooc_app.auth import Asker, NotAllowedError, Person, require
+from ooc_app.answered import answered
+from ooc_app.auth import Asker, NotAllowedError, Person
 from ooc_app.case_list import QuestionError, text, whole
 from ooc_app.desk import Desk
 from ooc_app.desk_work import BusyError, DeskWork
 from ooc_app.intake.entries import ImportFileError
 from ooc_app.theme import ASSETS
-
-logger = logging.getLogger(__name__)
 
 SCRIPTS: Final = ("cases_show.js", "cases_case.js", "cases_work.js", "cases.js")
 REFUSALS: Final = (BusyError, ImportFileError, NotAllowedError, QuestionError, UnknownCaseError)
@@ -124,15 +121,4 @@ def server_functions(desk: Desk, work: DeskWork) -> list[Callable[..., dict[str,
 def _answer(
     desk: Desk, asker: Asker, handler: Callable[[Person], dict[str, Any]], role: Role = Role.ANNOTATOR
 ) -> dict[str, Any]:
-    """Let a person of at least that role do something; answer what goes wrong with one sentence."""
-    try:
-        return handler(require(desk, asker, role))
-    except REFUSALS as refused:
-        return {"ok": False, "says": str(refused)}
-    except OperationalError:
-        raise  # locked or full: the script takes it for no answer, and says so
-    except OSError as error:
-        return {"ok": False, "says": f"{error.filename or 'The file'} cannot be read ({error.strerror})."}
-    except Exception:
-        logger.exception("A handler of the Cases tab failed")
-        return {"ok": False, "says": "The desk could not do this; its log says why. Nothing was changed."}
+    return answered(desk, asker, role, handler, REFUSALS)

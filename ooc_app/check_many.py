@@ -5,14 +5,12 @@ A batch goes on in the app and not in a browser, so a page that is opened again 
 that the app's end cut off waits for Resume.
 """
 
-import logging
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from typing import Any, Final
 
 import gradio as gr
-from sqlalchemy.exc import OperationalError
 
 from db import batches
 from db.batches import Counts, NotOwnBatchError, UnknownBatchError
@@ -20,7 +18,8 @@ from db.engine import write_session
 from db.models import Batch
 from db.vocabulary import Role
 from ooc_app import render
-from ooc_app.auth import Asker, NotAllowedError, Person, now, require
+from ooc_app.answered import answered
+from ooc_app.auth import Asker, NotAllowedError, Person, now
 from ooc_app.checks import frozen, many, many_panel
 from ooc_app.checks.many_panel import Wanted
 from ooc_app.checks.report_deeds import remove_pictures
@@ -30,8 +29,6 @@ from ooc_app.desk_work import BusyError, DeskWork, Outcome, Watch
 from ooc_app.intake.entries import ImportFileError
 from ooc_app.serving import Serving
 from ooc_app.theme import ASSETS
-
-logger = logging.getLogger(__name__)
 
 REFUSALS: Final = (BusyError, ImportFileError, NotAllowedError, NotOwnBatchError, UnknownBatchError)
 PAGES_MAX: Final = 10_000
@@ -270,13 +267,4 @@ def server_functions(many_: Many) -> list[Callable[..., dict[str, Any]]]:
 
 
 def _answered(many_: Many, asker: Asker, handler: Callable[[Person], dict[str, Any]]) -> dict[str, Any]:
-    """Let a person of the desk do something; answer what goes wrong with one sentence."""
-    try:
-        return handler(require(many_.desk, asker, Role.ANNOTATOR))
-    except REFUSALS as refused:
-        return {"ok": False, "says": str(refused)}
-    except OperationalError:
-        raise  # locked or full: the script takes it for no answer, and says so
-    except Exception:
-        logger.exception("A handler of the batches failed")
-        return {"ok": False, "says": "The desk could not do this; its log says why. Nothing was changed."}
+    return answered(many_.desk, asker, Role.ANNOTATOR, handler, REFUSALS)

@@ -16,6 +16,7 @@ VERDICT_WORDS: Final[dict[str, str]] = {
     "out_of_context": "out of context",
     "unsure": "can't tell",
 }
+SLOWER: Final = 1.5  # times as long is worth saying
 
 
 def count(number: int) -> str:
@@ -43,6 +44,32 @@ def duration(seconds: float) -> str:
         return f"{minutes} min {rest} s" if rest else f"{minutes} min"
     hours, rest = divmod(whole // 60, 60)
     return f"{hours} h {rest} min" if rest else f"{hours} h"
+
+
+def time_words(seconds: float, at_most: float | None) -> str:
+    """Say how long all cases would take, twice where that hangs on how many the server answers at once."""
+    if at_most is None or at_most < max(1.0, SLOWER * seconds):
+        return f"about {duration(seconds)}"
+    return f"{duration(seconds)} to {duration(at_most)}, depending on how many it answers at once"
+
+
+def money(cost: float) -> str:
+    """Write what something cost, in USD; next to nothing is said to be so."""
+    return f"{cost:.2f}" if cost >= 0.01 or not cost else "less than 0.01"
+
+
+def price_words(cost: float) -> str:
+    """Say what something would cost, in USD; 0 is what costs where no prices are known."""
+    return (
+        f"{'about ' if cost >= 0.01 else ''}{money(cost)} USD" if cost else "nothing, as no prices are given"
+    )
+
+
+def verdict_bar(shares: Mapping[str, float]) -> str:
+    """Draw shares of verdicts as one bar; what they are stands in words beside it."""
+    drawn = ((verdict, f"{share * 100:.2f}%") for verdict, share in shares.items() if share)
+    pieces = "".join(f'<i class="{verdict}" style="width:{width}"></i>' for verdict, width in drawn)
+    return f'<div class="verdict-bar" aria-hidden="true">{pieces}</div>'
 
 
 def verdict_words(verdict: str) -> str:

@@ -8,7 +8,6 @@ all that changes something, is for editors.
 
 import hashlib
 import json
-import logging
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
@@ -16,7 +15,6 @@ from typing import Any, Final
 
 import gradio as gr
 import sqlalchemy as sa
-from sqlalchemy.exc import OperationalError
 
 from db.models import Teacher
 from db.teach_runs import last_found, runs_of
@@ -25,7 +23,8 @@ from db.teaching import TeachingError
 from db.views import case_views
 from db.vocabulary import Role, TeacherKind
 from ooc_app import teach_board, teach_process
-from ooc_app.auth import Asker, NotAllowedError, Person, require
+from ooc_app.answered import answered
+from ooc_app.auth import NotAllowedError, Person
 from ooc_app.desk import Desk, SettingsError
 from ooc_app.teach_board import Deed
 from ooc_app.teach_form import FormError, config_of, order_of, text_of
@@ -53,8 +52,6 @@ from ooc_app.teacher_settings import (
 from ooc_app.theme import ASSETS
 from training.teacher_question import AS_USUAL
 from training.teachers import TeacherConfig, TeacherError
-
-logger = logging.getLogger(__name__)
 
 RUNS_SHOWN: Final = 8
 REFUSALS: Final = (FormError, NotAllowedError, SettingsError, TeacherError, TeachingError)
@@ -299,24 +296,7 @@ def server_functions(desk: Desk) -> list[Callable[..., dict[str, Any]]]:
 def _function(desk: Desk, name: str, handler: Handler, role: Role) -> Callable[..., dict[str, Any]]:
     def asked(payload: dict[str, Any], request: gr.Request) -> dict[str, Any]:
         given = payload if isinstance(payload, dict) else {}
-        return _answered(desk, request, role, lambda person: handler(desk, person, given))
+        return answered(desk, request, role, lambda person: handler(desk, person, given), REFUSALS)
 
     asked.__name__ = f"{name}_"
     return asked
-
-
-def _answered(
-    desk: Desk, asker: Asker, role: Role, handler: Callable[[Person], dict[str, Any]]
-) -> dict[str, Any]:
-    """Let a person of at least that role do something; answer what goes wrong with one sentence."""
-    try:
-        return handler(require(desk, asker, role))
-    except REFUSALS as refused:
-        return {"ok": False, "says": str(refused)}
-    except OperationalError:
-        raise  # locked or full: the script takes it for no answer, and says so
-    except OSError as error:
-        return {"ok": False, "says": f"{error.filename or 'A file'} cannot be used ({error.strerror})."}
-    except Exception:
-        logger.exception("A handler of the Teach tab failed")
-        return {"ok": False, "says": "The desk could not do this; its log says why. Nothing was changed."}

@@ -15,7 +15,6 @@ from db.teaching import CUT_OFF
 from db.vocabulary import Split, TeacherKind
 from ooc_app import render
 from ooc_app.teach_board import FAILED, Deed, Standing
-from ooc_app.teacher_settings import OPENAI
 from training.teachers import TeacherConfig
 
 KIND_WORDS: Final = {
@@ -166,7 +165,7 @@ def _ended_words(last: Standing) -> str:
 def host_of(config: TeacherConfig) -> str:
     """Say where a teacher is asked."""
     if config.kind == "endpoint":
-        return urlsplit(config.base_url or OPENAI).netloc
+        return urlsplit(config.address).netloc
     return "this machine" if config.kind == "local" else "a recording"
 
 
@@ -183,7 +182,7 @@ def _accuracy(row: Row) -> str:
             '<span class="teach-none" title="no case it answered has a ruling or gold verdict">&ndash;</span>'
         )
     of = f"<small>of {render.counted(row.judged, 'case')}</small>"
-    return f'<span class="teach-figure">{render.percent(row.right / row.judged)}</span> {of}'
+    return f"{render.percent(row.right / row.judged)} {of}"
 
 
 def _share(part: int, whole: int) -> str:

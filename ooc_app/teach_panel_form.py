@@ -9,7 +9,7 @@ from html import escape
 from typing import Final
 
 from ooc_app.teacher_connection import Connection
-from ooc_app.teacher_settings import OPENAI, Preset
+from ooc_app.teacher_settings import Preset
 from training.teachers import TeacherConfig
 
 BUTTONS_MAX: Final = 8  # models offered by name; the field's list has them all
@@ -57,7 +57,7 @@ def form_panel(filled: Filled) -> str:
         ),
     ]  # fmt: skip
     if config.kind == "endpoint":
-        address = config.base_url or OPENAI
+        address = config.address
         fields.insert(
             1, _field("base_url", "address", address, kind="url", hint="up to /v1", more="required")
         )

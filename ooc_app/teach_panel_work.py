@@ -12,7 +12,6 @@ from db.vocabulary import Answer
 from ooc_app import render
 from ooc_app.teach_board import FAILED, Deed, Standing
 from ooc_app.teach_panel import DASH
-from ooc_app.teach_rehearsal import time_words
 
 Figures = Mapping[str, Any]
 
@@ -99,11 +98,11 @@ def _figures(figures: Figures, *, signs: bool = True) -> str:
     confidence, seconds = figures.get("mean_confidence"), figures.get("seconds_each")
     tokens = int(figures.get("tokens_in") or 0) + int(figures.get("tokens_out") or 0)
     facts = [
-        ("unread" + (f" ({reasons})" if reasons else ""), render.count(sum(unread.values()))),
+        ("could not be read" + (f" ({reasons})" if reasons else ""), render.count(sum(unread.values()))),
         ("mean confidence", DASH if confidence is None else f"{confidence:.2f}"),
         ("each", DASH if seconds is None else f"{seconds:.1f} s"),
         ("tokens", render.count(tokens)),
-        ("USD", money(float(figures.get("cost") or 0))),
+        ("USD", render.money(float(figures.get("cost") or 0))),
     ]
     listed = "".join(f"<li><b>{figure}</b> {escape(what)}</li>" for what, figure in facts)
     told = (figures.get("signs") or []) if signs else []
@@ -112,25 +111,17 @@ def _figures(figures: Figures, *, signs: bool = True) -> str:
     return f'{shares_bar(figures["verdicts"])}<ul class="facts">{listed}</ul>{warnings}'
 
 
-def money(cost: float) -> str:
-    """Write what something cost, in USD; next to nothing is said to be so."""
-    return f"{cost:.2f}" if cost >= 0.01 or not cost else "less than 0.01"
-
-
 def shares_bar(verdicts: Mapping[str, int]) -> str:
     """Draw the shares of the verdicts as one bar, and in words."""
     whole = sum(verdicts.values())
     if not whole:
-        return '<div class="teach-shares" aria-hidden="true"></div><p class="teach-legend">no answer yet</p>'
+        return f'{render.verdict_bar({})}<p class="teach-legend">no answer yet</p>'
     shares = {answer.value: verdicts.get(answer.value, 0) / whole for answer in Answer}
-    parts = "".join(
-        f'<i class="{name}" style="width:{share * 100:.2f}%"></i>' for name, share in shares.items()
-    )
     words = "".join(
         f"<span>{render.verdict_chip(name)} {render.percent(share, 0)}</span>"
         for name, share in shares.items()
     )
-    return f'<div class="teach-shares" aria-hidden="true">{parts}</div><p class="teach-legend">{words}</p>'
+    return f'{render.verdict_bar(shares)}<p class="teach-legend">{words}</p>'
 
 
 def _run_end(outcome: Figures, standing: Standing) -> str:
@@ -212,10 +203,8 @@ def estimate(outcome: Figures) -> str:
     missing = int(outcome.get("missing") or 0)
     if cost is None or seconds is None or not missing:
         return ""
-    price = "nothing, as no prices are given"
-    if cost:
-        price = f"{'about ' if cost >= 0.01 else ''}{money(cost)} USD"
-    takes = time_words(seconds, outcome.get("estimated_seconds_at_most"))
+    price = render.price_words(cost)
+    takes = render.time_words(seconds, outcome.get("estimated_seconds_at_most"))
     rest = outcome.get("without_picture")
     left_out = f" {render.counted(int(rest), 'case')} without a picture would be left out." if rest else ""
     return (

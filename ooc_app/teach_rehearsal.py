@@ -19,9 +19,7 @@ from PIL import Image
 from db import teaching as kept
 from db.teaching import Gap
 from ooc_app.desk import Desk
-from ooc_app.render import duration
 from ooc_app.teach_board import Deed, doing
-from ooc_app.teacher_settings import OPENAI
 from ooc_app.teaching import PAGE, Asking, Environment, Passing, opened, prepared, wanted_of
 from training.records import CaseInput
 from training.teacher_question import teacher_question
@@ -71,9 +69,7 @@ class Rehearsal:
         }
 
 
-def rehearse(
-    desk: Desk, asking: Asking, environment: Environment, *, stop: threading.Event, count: int = CASES
-) -> Rehearsal:
+def rehearse(desk: Desk, asking: Asking, environment: Environment, *, stop: threading.Event) -> Rehearsal:
     """Ask about the first few cases that lack an opinion. Raises TeacherError as opening a teacher does, and
     TeachingError where something is being done with it.
     """
@@ -85,12 +81,12 @@ def rehearse(
             return kept.missing(session, wanted, after_id=after_id, count=PAGE)
 
     def figures() -> dict[str, Any]:
-        return {"kept": len(opined), "total": count}
+        return {"kept": len(opined), "total": CASES}
 
     with doing(desk, config.name, Deed.REHEARSE, figures) as board:
         with desk.sessions() as session:
             gap = kept.count_missing(session, wanted)
-        cases = list(islice(prepared(desk, page, passing), count))
+        cases = list(islice(prepared(desk, page, passing), CASES))
         ended, took = asyncio.run(_asked(desk, asking, environment, cases, opined, stop))
         rehearsed = (
             Rehearsed(one.case, passing.ids[one.case.id], sent(asking, one), opined.get(one.case.id))
@@ -141,22 +137,12 @@ async def _asked(
         await teacher.close()
 
 
-SLOWER: Final = 1.5  # times as long is worth saying
-
-
-def time_words(seconds: float, at_most: float | None) -> str:
-    """Say how long all cases would take, twice where that hangs on how many the server answers at once."""
-    if at_most is None or at_most < SLOWER * seconds:
-        return f"about {duration(seconds)}"
-    return f"{duration(seconds)} to {duration(at_most)}, depending on how many it answers at once"
-
-
 def sent(asking: Asking, asked: Asked) -> str:
     """Write what a teacher is sent of a case: a picture as its size, the key as its variable's name."""
     config = asking.config
     lines = []
     if config.kind == "endpoint":
-        lines.append(f"POST {(config.base_url or OPENAI).rstrip('/')}/chat/completions")
+        lines.append(f"POST {config.address}/chat/completions")
         if config.key_env:
             lines.append(f"Authorization: Bearer <the key in {config.key_env}>")
     shown = not config.text_only

@@ -16,7 +16,6 @@ from typing import Any, Final
 from urllib.error import HTTPError, URLError
 from urllib.request import HTTPRedirectHandler, ProxyHandler, Request, build_opener
 
-from ooc_app.teacher_settings import OPENAI
 from training.teacher_question import clean
 from training.teachers import TeacherConfig, TeacherError, is_loopback, open_teacher
 
@@ -66,7 +65,7 @@ def connection(config: TeacherConfig, environment: Mapping[str, str]) -> Connect
 
 
 def _endpoint(config: TeacherConfig, environment: Mapping[str, str]) -> Connection:
-    address = (config.base_url or OPENAI).rstrip("/")
+    address = config.address
     key = environment.get(config.key_env, "").strip() if config.key_env else ""
     if config.key_env and not key:
         return Connection(

@@ -58,18 +58,14 @@ def _part(title: str, inner: str) -> str:
 def _verdicts(figures: TeacherFigures) -> str:
     """Draw one bar cut by verdict, and say in words what its pieces are."""
     shares = [(answer, number, number / figures.opinions) for answer, number in figures.verdicts.items()]
-    pieces = "".join(
-        f'<i class="{answer}" style="width:{share * 100:.2f}%"></i>'
-        for answer, number, share in shares
-        if number
-    )
+    bar = render.verdict_bar({answer: share for answer, _, share in shares})
     words = "".join(
         f"<li>{render.verdict_chip(answer, share)} <small>{render.count(number)}</small></li>"
         for answer, number, share in shares
     )
     counted = render.counted(figures.opinions, "opinion")
     return (
-        f'<div class="figures-bar" aria-hidden="true">{pieces}</div><ul class="figures-shares">{words}</ul>'
+        f'{bar}<ul class="figures-shares">{words}</ul>'
         f"{render.paragraph(f'Of {counted} that count.', 'figures-note')}"
     )
 

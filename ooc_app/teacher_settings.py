@@ -29,7 +29,6 @@ from training.config import located
 from training.teachers import TeacherConfig, TeacherError
 
 PRESETS_FILE: Final = Path(__file__).with_name("teacher_presets.toml")
-OPENAI: Final = "https://api.openai.com/v1"
 _SECRET: Final = re.compile("key|token|secret|password|bearer", re.IGNORECASE)
 
 

@@ -36,7 +36,6 @@ from training.teachers import (
     is_loopback,
 )
 
-OPENAI = "https://api.openai.com/v1"
 ANSWER_BYTES = 1_000_000
 TOKENS_MAX = 1_000_000_000  # more in one answer is no count
 SAID_MAX = 200  # characters of a server's message that are passed on
@@ -89,7 +88,7 @@ class EndpointTeacher:
         self._config = config
         self._schema = schema
         self._key = _key(config, environment)
-        address = config.base_url or OPENAI
+        address = config.address
         self._client = openai.AsyncOpenAI(
             api_key=self._key or "none",
             base_url=address,
@@ -204,7 +203,7 @@ class EndpointTeacher:
 
     @property
     def _where(self) -> str:
-        return f"{self._config.model} at {self._config.base_url or OPENAI}"
+        return f"{self._config.model} at {self._config.address}"
 
     def _without_key(self, text: str) -> str:
         return text.replace(self._key, "[key]") if self._key else text

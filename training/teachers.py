@@ -21,6 +21,7 @@ from training.teacher_question import SCHEMA
 
 ROLES = ("user", "assistant")
 KEY_NAME = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
+OPENAI = "https://api.openai.com/v1"
 NAME_MAX = 100
 MODEL_MAX = 200  # characters
 
@@ -97,6 +98,11 @@ class TeacherConfig:
             )
         _check_address(self.base_url)
         _check_numbers(self)
+
+    @property
+    def address(self) -> str:
+        """Where an endpoint is asked, without a slash at the end."""
+        return (self.base_url or OPENAI).rstrip("/")
 
     def cost(self, tokens_in: int, tokens_out: int) -> float:
         """Return what so many tokens cost, in USD."""

@@ -22,7 +22,7 @@ from ooc_app.checks.compare import Answerer
 from ooc_app.checks.question import CheckRefusedError, Question
 from ooc_app.checks.said import AnswererError, TeacherSaid
 from ooc_app.desk import Desk
-from ooc_app.teacher_settings import OPENAI, at_hand, teacher_configs
+from ooc_app.teacher_settings import at_hand, teacher_configs
 from training.records import CaseInput
 from training.teacher_budget import Patience
 from training.teacher_question import AS_USUAL, answer_schema, clean
@@ -53,7 +53,7 @@ def askable(desk: Desk) -> list[TeacherConfig]:
 
 def goes_to(config: TeacherConfig) -> str:
     """Say where a teacher's question goes, so that nobody sends a picture away unawares."""
-    address = config.base_url or OPENAI
+    address = config.address
     if is_loopback(address):
         return "stays on this machine"
     what = "caption, date and place" if config.text_only else "picture, caption, date and place"

@@ -16,11 +16,11 @@ from ooc_app import teaching
 from ooc_app.auth import local_person
 from ooc_app.commands.terminal import Add, UsageError, bar_of
 from ooc_app.desk import Desk
-from ooc_app.render import count, counted, percent
+from ooc_app.render import count, counted, percent, price_words, time_words
 from ooc_app.retiring import count_to_change, reinstate, retire
 from ooc_app.teach_board import Deed
 from ooc_app.teach_panel import Row
-from ooc_app.teach_rehearsal import Rehearsal, Rehearsed, rehearse, time_words
+from ooc_app.teach_rehearsal import Rehearsal, Rehearsed, rehearse
 from ooc_app.teach_rows import kinds_of, rows_of
 from ooc_app.teacher_connection import connection
 from ooc_app.teacher_settings import at_hand, presets, teacher_config, teacher_configs
@@ -182,7 +182,7 @@ def show_rehearsal(shown: Rehearsal, given: argparse.Namespace) -> int:
     missing = counted(shown.gap.cases, "case")
     if shown.cost is not None and shown.seconds is not None:
         takes = time_words(shown.seconds, shown.seconds_at_most)
-        print(f"All {missing} would cost about {shown.cost:.2f} USD and take {takes}.")
+        print(f"All {missing} would take {takes} and cost {price_words(shown.cost)}.")
     elif not shown.cases:
         print("There is no case left to ask this teacher about.")
     if shown.gap.without_picture:

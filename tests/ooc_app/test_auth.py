@@ -1,4 +1,3 @@
-from dataclasses import dataclass, field
 from datetime import timedelta
 
 import pytest
@@ -22,19 +21,9 @@ from ooc_app.auth import (
 )
 from ooc_app.desk import Desk
 from ooc_app.tokens import TOKEN_LIFE, cookie_name, make_token, read_secret
+from tests.ooc_app.page_requests import Client, Request
 
 KEPT = hash_password("flood tower quay")
-
-
-@dataclass
-class Client:
-    host: str = "127.0.0.1"
-
-
-@dataclass
-class Request:
-    headers: dict[str, str] = field(default_factory=lambda: {"host": "127.0.0.1:7860"})
-    client: Client | None = field(default_factory=Client)
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,21 +10,11 @@ from ooc_app.auth import Person
 from ooc_app.cases import begin, end, send_case, server_functions, show_case, work_shown
 from ooc_app.desk import Desk
 from ooc_app.desk_work import DeskWork
+from tests.ooc_app.page_requests import Client, Request
 
 AddConflict = Callable[..., int]
 LOOKING = ("choices_", "list_", "count_", "case_")
 EDITING = ("preview_", "work_", "begin_", "end_")
-
-
-@dataclass
-class Client:
-    host: str = "127.0.0.1"
-
-
-@dataclass
-class Request:
-    headers: dict[str, str] = field(default_factory=lambda: {"host": "127.0.0.1:7860"})
-    client: Client = field(default_factory=Client)
 
 
 def answers(desk: Desk, request: Request, payload: dict[str, Any]) -> dict[str, dict[str, Any]]:

@@ -4,7 +4,7 @@ import os
 import time
 import zipfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,20 +26,10 @@ from ooc_app.intake.entries import ImportFileError
 from ooc_app.serving import CheckAnswer, ServingError
 from tests.ooc_app.checks.fixed import HOSTILE, FixedServing
 from tests.ooc_app.conftest import drawn_picture
+from tests.ooc_app.page_requests import Client, Request
 
 Given = Mapping[str, bytes]
 SECONDS = 30
-
-
-@dataclass
-class Client:
-    host: str = "127.0.0.1"
-
-
-@dataclass
-class Request:
-    headers: dict[str, str] = field(default_factory=lambda: {"host": "127.0.0.1:7860"})
-    client: Client = field(default_factory=Client)
 
 
 class GatedServing(FixedServing):

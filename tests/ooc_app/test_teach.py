@@ -19,6 +19,7 @@ from ooc_app.teach_board import Deed, doing
 from ooc_app.teacher_settings import add_teacher, teacher_configs
 from ooc_app.teaching import Asking, teach_desk
 from tests.ooc_app.checks.fixed import HOSTILE
+from tests.ooc_app.page_requests import Client, Request
 from tests.ooc_app.teacher_server import KEY, MODEL, TeacherServer, serving
 from tests.ooc_app.test_teaching import put_cases
 from training.teacher_watch import TeacherWatch
@@ -26,17 +27,6 @@ from training.teachers import TeacherConfig
 
 PATIENCE_S = 60.0
 FREE = {"list", "look"}  # what everybody of the desk may ask
-
-
-@dataclass
-class Client:
-    host: str = "127.0.0.1"
-
-
-@dataclass
-class Request:
-    headers: dict[str, str] = field(default_factory=lambda: {"host": "127.0.0.1:7860"})
-    client: Client = field(default_factory=Client)
 
 
 @dataclass

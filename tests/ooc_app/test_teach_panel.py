@@ -165,7 +165,7 @@ def test_what_goes_on_shows_all_its_figures_and_can_be_stopped() -> None:
     drawn = work_panel(standing(going=True, figures=FIGURES))
     for words in (
         "<b>30 of 120</b> (25 %)", "2.0 a second", "45 s left",
-        "<b>3</b> unread (1 declined, 2 no opinion in it)",
+        "<b>3</b> could not be read (1 declined, 2 no opinion in it)",
         "<b>0.75</b> mean confidence", "<b>1.2 s</b> each", "<b>31,500</b> tokens", "<b>0.40</b> USD",
         "50 %", "40 %", "10 %", "All the same", 'data-deed="stop"', 'max="120" value="30"',
     ):  # fmt: skip

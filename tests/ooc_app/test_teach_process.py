@@ -167,6 +167,16 @@ def test_a_board_that_is_damaged_is_as_good_as_none(desk: Desk) -> None:
     assert not file_of(desk, "A", "json").exists()
 
 
+def test_a_board_that_cannot_be_read_or_written_hinders_nobody(desk: Desk, tmp_path: Path) -> None:
+    board = file_of(desk, "A", "json")
+    with doing(desk, "A", Deed.RUN, dict):
+        board.unlink()
+        board.mkdir()  # whoever writes at the end cannot
+    assert standing(desk, "A") is None
+    (tmp_path / "teachers").write_text("no folder")
+    assert not is_held(tmp_path / "teachers" / "lock")
+
+
 def test_a_turn_is_one_holders_at_a_time_and_looks_do_not_take_it(tmp_path: Path) -> None:
     lock = tmp_path / "there" / "lock"
     assert not is_held(lock)

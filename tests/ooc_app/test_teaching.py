@@ -9,15 +9,16 @@ import sqlalchemy as sa
 from db.cases import NewCase, NewEvidence, NewImage, NewOpinion, add_cases
 from db.derived import check
 from db.engine import write_session
-from db.models import Event, Opinion, Queued, Teacher, TeacherAnswer, TeachRun
+from db.models import Case, Event, Opinion, Queued, Teacher, TeacherAnswer, TeachRun
 from db.teach_runs import last_found, runs_of
 from db.teaching import TeachingError
 from db.vocabulary import Answer, EvidenceKind, Split, TeacherKind
 from ooc_app import teaching
 from ooc_app.desk import Desk
 from ooc_app.intake.images import admit, stored_path
+from ooc_app.render import time_words
 from ooc_app.retiring import reinstate, retire
-from ooc_app.teach_rehearsal import rehearse, time_words
+from ooc_app.teach_rehearsal import rehearse
 from ooc_app.teaching import Ahead, Asking, Taught, flip, gap, teach_desk
 from tests.ooc_app.conftest import drawn_picture
 from tests.ooc_app.teacher_server import KEY, MODEL, TeacherServer, serving, verdict_of
@@ -398,6 +399,18 @@ def test_an_order_test_that_fails_ends_its_run_with_what_it_cost(
         run = session.scalars(sa.select(TeachRun).order_by(TeachRun.id.desc())).first()
         assert run is not None
         assert (run.why, run.cost > 0, run.ended_at is not None) == ("failed: ZeroDivisionError", True, True)
+
+
+def test_a_dry_run_goes_past_cases_whose_pictures_are_missing(
+    desk: Desk, asking: Callable[..., Asking]
+) -> None:
+    put_cases(desk, 6)
+    with desk.sessions() as session:
+        first = session.scalars(sa.select(Case.image_sha256).order_by(Case.id).limit(3)).all()
+    for sha256 in first:
+        stored_path(str(sha256), desk.images_dir).unlink()
+    shown = rehearse(desk, asking(), ENVIRONMENT, stop=threading.Event())
+    assert [one.desk_id for one in shown.cases] == [4, 5, 6]
 
 
 def test_a_retired_teacher_is_not_asked_in_a_dry_run(

@@ -105,7 +105,7 @@ def test_a_dry_run_shows_what_is_sent_and_read_and_keeps_nothing(
     out = capsys.readouterr().out
     assert "<picture 64x48, 1 kB>" in out
     assert "out_of_context, confidence 0.75; elements that do not fit: place" in out
-    assert "All 6 cases would cost about 0.01 USD" in out
+    assert "All 6 cases would take about 0 s and cost less than 0.01 USD." in out
     assert KEY not in out
     server.raw = "\x1b[2J no \x07"
     assert teach(data, "rule", "--dry-run") == 0
