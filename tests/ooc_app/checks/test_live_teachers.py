@@ -28,8 +28,9 @@ from ooc_app.desk import Desk, SettingsError, open_desk
 from ooc_app.teacher_settings import add_teacher
 from tests.ooc_app.checks.fixed import HOSTILE, FixedServing
 from tests.ooc_app.conftest import drawn_picture
+from tests.ooc_app.page_requests import Request
 from tests.ooc_app.teacher_server import KEY, MODEL, TeacherServer, serving
-from tests.ooc_app.test_cases import Request, as_annotator
+from tests.ooc_app.test_cases import as_annotator
 from training import memory
 from training.teachers import TeacherConfig
 
